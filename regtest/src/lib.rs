@@ -1,0 +1,1 @@
+//! A Bitcoin Cash node on tap: the stand-in `SimNode` and a real `bitcoind -regtest` behind one trait.

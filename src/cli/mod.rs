@@ -1,0 +1,3 @@
+//! The command line: `run`, `check-config`, `keys`.
+//!
+//! Floor 7. Assembly only.

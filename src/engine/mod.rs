@@ -1,0 +1,3 @@
+//! The one writer: batches inputs, applies them, commits them in one synced write, then answers and publishes.
+//!
+//! Floor 4.

@@ -1,0 +1,3 @@
+//! Makes the node's signals complete.
+//!
+//! Floor 5. It never writes the store; it only sends inputs to the engine.

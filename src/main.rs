@@ -1,0 +1,3 @@
+//! The `jppd` binary. Everything it does is in the library, see [`jppd::cli`].
+
+fn main() {}

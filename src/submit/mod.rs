@@ -1,0 +1,3 @@
+//! The one way of a submission: its checks, then claim, broadcast, credit or release.
+//!
+//! Floor 5.
