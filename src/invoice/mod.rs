@@ -1,3 +1,30 @@
-//! The domain: a draft becomes an invoice, outputs become credits, credits become a standing.
+//! The domain: what a merchant asks for, what was credited to it, and where that leaves it.
 //!
-//! Floor 1. Pure functions and plain data; no I/O, no clock.
+//! Floor 1. Plain data and pure functions; no I/O, no clock.
+//!
+//! An [`Invoice`] is the merchant's part and never changes. A [`Credit`] is one transaction output counted for one
+//! required output; once made, the pair never changes, only its [`CreditState`] does. Everything a reader wants to
+//! know, the [`Status`], the sums, which transactions settle it and since when, is a pure function of the two and
+//! of the height of the chain: [`Standing`]. So nothing about being paid can disagree with the credits, and what
+//! a reorg or a double spend takes away, the same function takes away.
+//!
+//! What changes with an invoice beside its credits is small: whether it expired or was cancelled, and the marks
+//! of [`InvoiceState`].
+
+mod credit;
+mod id;
+mod matching;
+mod order;
+mod standing;
+mod statement;
+mod terms;
+mod time;
+
+pub use credit::{Credit, CreditState, Via};
+pub use id::InvoiceId;
+pub use matching::{Mismatch, assign_exactly, is_exact, is_satisfied_by};
+pub use order::{FirstSeen, Order, Sighting};
+pub use standing::{OutputStanding, Settlement, Standing, Status};
+pub use statement::{DoubleSpend, InvoiceState, Level, PayerNote, Phase, Refund, Statement};
+pub use terms::{Draft, Invoice, MAX_CONFIRMATIONS_REQUIRED, Merchant, RequiredOutput};
+pub use time::Timestamp;
