@@ -1,0 +1,122 @@
+//! Events: what is told, once it is on disk.
+
+use crate::{
+    bch::{OutPoint, Txid},
+    invoice::{InvoiceId, Merchant, Statement, Timestamp},
+};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// An invoice was registered.
+    InvoiceCreated,
+    /// Its time passed while it was not fully paid.
+    InvoiceExpired,
+    /// Its merchant withdrew it.
+    InvoiceCancelled,
+    /// Something was credited, and it is not enough yet.
+    PartialPayment,
+    /// It became paid.
+    PaymentReceived,
+    /// Something was credited to an invoice that was paid already, or cancelled.
+    PaymentRecorded,
+    /// A block made its settlement safer.
+    Confirmation,
+    /// It has the confirmations it asked for.
+    PaymentConfirmed,
+    /// Another transaction spends what a settling one spends.
+    DoubleSpendDetected,
+    /// It is no longer paid, or no longer confirmed.
+    PaymentReverted,
+    /// Its merchant moved a payment to it, or away from it.
+    PaymentMoved,
+    /// A payment to a script of the merchant's belongs to no invoice.
+    PaymentUnassigned,
+}
+
+impl EventKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 12] = [
+        Self::InvoiceCreated,
+        Self::InvoiceExpired,
+        Self::InvoiceCancelled,
+        Self::PartialPayment,
+        Self::PaymentReceived,
+        Self::PaymentRecorded,
+        Self::Confirmation,
+        Self::PaymentConfirmed,
+        Self::DoubleSpendDetected,
+        Self::PaymentReverted,
+        Self::PaymentMoved,
+        Self::PaymentUnassigned,
+    ];
+
+    /// The word of the JSON, field `type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvoiceCreated => "invoice_created",
+            Self::InvoiceExpired => "invoice_expired",
+            Self::InvoiceCancelled => "invoice_cancelled",
+            Self::PartialPayment => "partial_payment",
+            Self::PaymentReceived => "payment_received",
+            Self::PaymentRecorded => "payment_recorded",
+            Self::Confirmation => "confirmation",
+            Self::PaymentConfirmed => "payment_confirmed",
+            Self::DoubleSpendDetected => "double_spend_detected",
+            Self::PaymentReverted => "payment_reverted",
+            Self::PaymentMoved => "payment_moved",
+            Self::PaymentUnassigned => "payment_unassigned",
+        }
+    }
+}
+
+/// One entry of the event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number in the whole log, from 1, without a gap.
+    pub seq: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// When, by the ledger's time.
+    pub at: Timestamp,
+    /// Whose it is.
+    pub merchant: Merchant,
+    /// The transaction it is about.
+    pub txid: Option<Txid>,
+    /// What it is about beside the transaction.
+    pub subject: Subject,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An invoice, as it stood then.
+    Invoice {
+        /// The event's number among those of the invoice, from 1, without a gap.
+        n: u64,
+        /// The invoice, as it stood then; of its credits at most the first
+        /// [`MOST_CREDITS_IN_AN_EVENT`].
+        statement: Box<Statement>,
+    },
+    /// A payment that no invoice could be found for.
+    Unassigned {
+        /// The output.
+        outpoint: OutPoint,
+        /// What it carries, in satoshis.
+        satoshis: u64,
+    },
+}
+
+/// How many credits an event keeps of its invoice. A stranger who sends a thousand small payments to one address
+/// must not make every event of that invoice a thousand credits long.
+pub const MOST_CREDITS_IN_AN_EVENT: usize = 100;
+
+impl Event {
+    /// The invoice it is about, and its number there.
+    pub fn of_invoice(&self) -> Option<(InvoiceId, u64)> {
+        match &self.subject {
+            Subject::Invoice { n, statement } => Some((statement.invoice.id, *n)),
+            Subject::Unassigned { .. } => None,
+        }
+    }
+}

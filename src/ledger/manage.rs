@@ -1,0 +1,123 @@
+//! What a merchant does with an invoice afterwards: withdraw it, or say what a payment was for.
+
+use super::{
+    EventKind, Managed, ReadError, View,
+    candidates::target_of,
+    observe::credit_state,
+    scribe::Scribe,
+    settle::Change,
+    tables::{Credits, CreditsOf, InvoiceRecord, Transactions, Unassigned},
+};
+use crate::{
+    bch::{OutPoint, Token},
+    invoice::{Credit, FirstSeen, InvoiceId, Merchant, Phase, Sighting, Via},
+};
+
+impl<V: View> Scribe<'_, V> {
+    /// Withdraws an invoice. Asking again is fine; a submission under way or a payment that counts is not.
+    pub(super) fn cancel(&mut self, id: InvoiceId, merchant: &Merchant) -> Result<Managed, ReadError> {
+        let Some(before) = self.managed(id, merchant)? else { return Ok(Managed::Unknown) };
+        if !matches!(before.state.phase, Phase::Cancelled { .. }) {
+            let credits = self.credits_of(id)?;
+            if before.state.open_claims > 0 {
+                return Ok(Managed::ClaimOpen);
+            }
+            if credits.iter().any(|credit| credit.state.is_live()) {
+                return Ok(Managed::Paid);
+            }
+            let mut record = before.clone();
+            record.state.phase = Phase::Cancelled { at: self.now() };
+            self.tell(&mut record, &credits, EventKind::InvoiceCancelled, None)?;
+            self.put_invoice(Some(&before), record, false)?;
+        }
+        self.managed_now(id)
+    }
+
+    /// Gives a payment to an invoice: one that was left unassigned, or one that was credited to another invoice of
+    /// the same merchant. This alone moves a credit.
+    pub(super) fn assign(
+        &mut self,
+        outpoint: OutPoint,
+        id: InvoiceId,
+        merchant: &Merchant,
+    ) -> Result<Managed, ReadError> {
+        let Some(record) = self.managed(id, merchant)? else { return Ok(Managed::Unknown) };
+        if let Some(credit) = self.get::<Credits>(&outpoint)? {
+            return self.move_to(credit, &record, merchant);
+        }
+        let Some(payment) = self.get::<Unassigned>(&outpoint)? else { return Ok(Managed::Unknown) };
+        let transaction = self.get::<Transactions>(&outpoint.txid)?;
+        let (true, Some(transaction)) = (merchant.manages(&payment.merchant), transaction) else {
+            return Ok(Managed::Unknown);
+        };
+        let Some(output) = output_for(&record, payment.token.as_ref()) else {
+            return Ok(Managed::NothingLikeIt);
+        };
+        let state = credit_state(&transaction, self.tip_height());
+        let late = target_of(&record, output, false, &payment.first_seen).late;
+        let credit = Credit {
+            outpoint,
+            invoice: id,
+            output,
+            satoshis: payment.satoshis,
+            token: payment.token,
+            ordinal: self.next_ordinal(),
+            state,
+            via: Via::Mempool,
+            late,
+            ambiguous: false,
+            first_seen: payment.first_seen.at,
+            live_since: state.is_live().then(|| self.now()),
+        };
+        self.forget_unassigned(outpoint)?;
+        self.put_credit(credit);
+        let change = Change { credited: state.is_live(), moved: true, ..Change::credited(outpoint.txid) };
+        self.refresh(id, change)?;
+        self.managed_now(id)
+    }
+
+    fn move_to(
+        &mut self,
+        credit: Credit,
+        to: &InvoiceRecord,
+        merchant: &Merchant,
+    ) -> Result<Managed, ReadError> {
+        let (from, id, txid) = (credit.invoice, to.invoice.id, credit.outpoint.txid);
+        if from == id {
+            return self.managed_now(id);
+        }
+        if self.managed(from, merchant)?.is_none() {
+            return Ok(Managed::Unknown);
+        }
+        let Some(output) = output_for(to, credit.token.as_ref()) else { return Ok(Managed::NothingLikeIt) };
+        self.remove::<CreditsOf>((from, credit.ordinal));
+        let seen = FirstSeen { sighting: Sighting::Order(self.order), at: credit.first_seen };
+        let late = target_of(to, output, false, &seen).late;
+        let credited = credit.state.is_live();
+        let ordinal = self.next_ordinal();
+        self.put_credit(Credit { invoice: id, output, ordinal, late, ambiguous: false, ..credit });
+        self.refresh(from, Change { txid: Some(txid), moved: true, ..Change::default() })?;
+        self.refresh(id, Change { credited, moved: true, ..Change::credited(txid) })?;
+        self.managed_now(id)
+    }
+
+    fn managed(&self, id: InvoiceId, merchant: &Merchant) -> Result<Option<InvoiceRecord>, ReadError> {
+        Ok(self.invoice(&id)?.filter(|record| merchant.manages(&record.invoice.merchant)))
+    }
+
+    fn managed_now(&self, id: InvoiceId) -> Result<Managed, ReadError> {
+        match self.invoice(&id)? {
+            Some(record) => Ok(Managed::Done(Box::new(self.statement(&record)?))),
+            None => Ok(Managed::Unknown),
+        }
+    }
+}
+
+/// The required output that a payment of this kind of token can be for: the first that asks for its category.
+fn output_for(record: &InvoiceRecord, token: Option<&Token>) -> Option<u16> {
+    let category = token.map(|token| token.category);
+    (0u16..)
+        .zip(&record.invoice.outputs)
+        .find(|(_, required)| required.token.as_ref().map(|token| token.category) == category)
+        .map(|(number, _)| number)
+}

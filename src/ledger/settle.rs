@@ -1,0 +1,193 @@
+//! The one place where an invoice is judged after something changed: its events are chosen and its index follows.
+
+use super::{
+    EventKind, ReadError, View,
+    scribe::Scribe,
+    tables::{Ask, Awaiting, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live, Window},
+};
+use crate::{
+    bch::Txid,
+    invoice::{DoubleSpend, InvoiceId, Level, Phase, Standing, Timestamp},
+};
+
+/// What changed for an invoice.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    /// The transaction it is about.
+    pub(super) txid: Option<Txid>,
+    /// A credit began to count.
+    pub(super) credited: bool,
+    /// A transaction that spends the same as one of its credits was met.
+    pub(super) conflict: bool,
+    /// The merchant moved a payment.
+    pub(super) moved: bool,
+    /// The end of the chain moved.
+    pub(super) block: bool,
+}
+
+impl Change {
+    pub(super) fn credited(txid: Txid) -> Self {
+        Self { txid: Some(txid), credited: true, ..Self::default() }
+    }
+}
+
+impl<V: View> Scribe<'_, V> {
+    /// Judges an invoice anew and tells what became of it.
+    pub(super) fn refresh(&mut self, id: InvoiceId, change: Change) -> Result<(), ReadError> {
+        let Some(before) = self.invoice(&id)? else {
+            return Err(ReadError(format!("invoice {id} has credits and no record")));
+        };
+        let mut record = before.clone();
+        let credits = self.credits_of(id)?;
+        let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
+        let settlement = standing.settlement.as_ref();
+        let level = match settlement {
+            None => Level::Unpaid,
+            Some(settlement)
+                if settlement.confirmations >= u32::from(record.invoice.confirmations_required) =>
+            {
+                Level::Confirmed
+            }
+            Some(_) => Level::Paid,
+        };
+        record.state.level = level;
+        record.state.ambiguous |= credits.iter().any(|credit| credit.ambiguous);
+
+        if change.conflict && record.state.double_spend == DoubleSpend::None {
+            record.state.double_spend = DoubleSpend::Conflict;
+            self.tell(&mut record, &credits, EventKind::DoubleSpendDetected, change.txid)?;
+        }
+        if change.moved {
+            self.tell(&mut record, &credits, EventKind::PaymentMoved, change.txid)?;
+        }
+        let cancelled = matches!(record.state.phase, Phase::Cancelled { .. });
+        let paid_event = match (before.state.level, level) {
+            (Level::Unpaid, Level::Paid | Level::Confirmed) if cancelled => Some(EventKind::PaymentRecorded),
+            (Level::Unpaid, Level::Paid | Level::Confirmed) => Some(EventKind::PaymentReceived),
+            (Level::Paid | Level::Confirmed, Level::Unpaid) | (Level::Confirmed, Level::Paid) => {
+                Some(EventKind::PaymentReverted)
+            }
+            (Level::Unpaid, Level::Unpaid) if change.credited && !cancelled => {
+                Some(EventKind::PartialPayment)
+            }
+            _ if change.credited => Some(EventKind::PaymentRecorded),
+            _ => None,
+        };
+        if let Some(kind) = paid_event {
+            // Becoming paid is told with the transaction that completed it, whatever input brought it about.
+            let txid = match kind {
+                EventKind::PaymentReceived => settlement.map(|settlement| settlement.completed_by),
+                _ => change.txid,
+            };
+            self.tell(&mut record, &credits, kind, txid)?;
+        }
+        if !cancelled {
+            let completed_by = settlement.map(|settlement| settlement.completed_by);
+            if level == Level::Confirmed && before.state.level < Level::Confirmed {
+                self.tell(&mut record, &credits, EventKind::PaymentConfirmed, completed_by)?;
+            } else if level == Level::Paid
+                && change.block
+                && settlement.is_some_and(|settlement| settlement.confirmations > 0)
+            {
+                self.tell(&mut record, &credits, EventKind::Confirmation, completed_by)?;
+            }
+        }
+        let in_blocks = settlement.is_some_and(|settlement| settlement.in_blocks);
+        if record != before {
+            self.put_invoice(Some(&before), record, in_blocks)
+        } else {
+            self.set_awaiting(&before, in_blocks)
+        }
+    }
+
+    /// Writes an invoice and what of the index follows from its state.
+    pub(super) fn put_invoice(
+        &mut self,
+        before: Option<&InvoiceRecord>,
+        record: InvoiceRecord,
+        in_blocks: bool,
+    ) -> Result<(), ReadError> {
+        let id = record.invoice.id;
+        let (was, is) = (before.and_then(exposure), exposure(&record));
+        if was != is {
+            self.expose(&record, was, is);
+        }
+        let (was, is) = (before.and_then(expiry), expiry(&record));
+        if was != is {
+            if let Some(at) = was {
+                self.remove::<Expiries>((at, id));
+            }
+            if let Some(at) = is {
+                self.put::<Expiries>((at, id), ());
+            }
+        }
+        let late_end = |record: &InvoiceRecord| match record.state.phase {
+            Phase::Expired { at } | Phase::Cancelled { at } if !record.state.archived => {
+                Some(at.after(self.rules.late_window))
+            }
+            Phase::Expired { .. } | Phase::Cancelled { .. } | Phase::Open => None,
+        };
+        let (was, is) = (before.and_then(late_end), late_end(&record));
+        if was != is {
+            if let Some(at) = was {
+                self.remove::<LateEnds>((at, id));
+            }
+            if let Some(at) = is {
+                self.put::<LateEnds>((at, id), ());
+            }
+        }
+        self.set_awaiting(&record, in_blocks)?;
+        self.put::<Invoices>(id, record);
+        Ok(())
+    }
+
+    /// An invoice that is settled in blocks, and not deep enough yet, is looked at with every block.
+    fn set_awaiting(&mut self, record: &InvoiceRecord, in_blocks: bool) -> Result<(), ReadError> {
+        let id = record.invoice.id;
+        let waited = self.get::<Awaiting>(&id)?.is_some();
+        let waits = in_blocks && record.state.level == Level::Paid;
+        if waited && !waits {
+            self.remove::<Awaiting>(id);
+        } else if waits && !waited {
+            self.put::<Awaiting>(id, ());
+        }
+        Ok(())
+    }
+
+    fn expose(&mut self, record: &InvoiceRecord, was: Option<Window>, is: Option<Window>) {
+        let invoice = &record.invoice;
+        for (number, output) in (0u16..).zip(&invoice.outputs) {
+            let hash = output.script_hash();
+            let exact = Ask::exactly(&hash, output.satoshis, output.token.as_ref());
+            if let Some(window) = was {
+                self.remove::<Exact>((window, exact, invoice.registered, number));
+            }
+            if let Some(window) = is {
+                self.put::<Exact>((window, exact, invoice.registered, number), invoice.id);
+            }
+            let kind = Ask::of_kind(&hash, output.token.as_ref());
+            match (was.is_some(), is.is_some()) {
+                (true, false) => self.remove::<Live>((kind, invoice.registered, number)),
+                (false, true) => self.put::<Live>((kind, invoice.registered, number), invoice.id),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// In which window an invoice attracts payments by their amount; a paid one does not.
+fn exposure(record: &InvoiceRecord) -> Option<Window> {
+    if record.state.level != Level::Unpaid || record.state.archived {
+        return None;
+    }
+    Some(match record.state.phase {
+        Phase::Open => Window::Open,
+        Phase::Expired { .. } | Phase::Cancelled { .. } => Window::Late,
+    })
+}
+
+/// When an invoice expires, if it can.
+fn expiry(record: &InvoiceRecord) -> Option<Timestamp> {
+    let waits = record.state.phase == Phase::Open && record.state.level == Level::Unpaid;
+    waits.then_some(record.invoice.expires)
+}

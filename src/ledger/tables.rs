@@ -1,0 +1,361 @@
+//! The ledger's tables, typed: what is kept, under which key.
+//!
+//! A table here is a name, a key and a value; how they look on disk is the store's business. Keys are ordered, and
+//! the ledger relies on that order (the oldest registration first, the earliest expiry first), so a store must
+//! keep it.
+
+use std::{collections::BTreeMap, fmt::Debug, ops::RangeInclusive};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::Event;
+use crate::{
+    bch::{BlockHash, OutPoint, ScriptHash, Token, Txid},
+    invoice::{
+        Credit, FirstSeen, Invoice, InvoiceId, InvoiceState, Merchant, Order, PayerNote, Sighting, Timestamp,
+        Via,
+    },
+};
+
+/// A table: its key and its value.
+pub trait Table {
+    /// What a record is found by.
+    type Key: Ord + Clone + Debug;
+    /// The record.
+    type Value: Clone + Debug + PartialEq;
+}
+
+/// Calls a macro with every table, so that what must be said of each of them is said in one place.
+macro_rules! with_tables {
+    ($callback:path) => {
+        $callback! {
+            /// Invoices with their state.
+            Invoices, invoices: InvoiceId => InvoiceRecord;
+            /// Credits by the output they count.
+            Credits, credits: OutPoint => Credit;
+            /// The credits of an invoice, in the order of crediting.
+            CreditsOf, credits_of: (InvoiceId, u64) => OutPoint;
+            /// Transactions that credits, claims or unassigned payments are about.
+            Transactions, transactions: Txid => TransactionRecord;
+            /// What those transactions spend: how a conflict is noticed.
+            Spends, spends: OutPoint => Vec<Txid>;
+            /// Those of them that are not in a block, and not lost.
+            Unconfirmed, unconfirmed: Txid => ();
+            /// Those of them that are in a block.
+            BlockTransactions, block_transactions: (BlockHash, Txid) => ();
+            /// Submissions: which output of a transaction is reserved for which required output.
+            Claims, claims: (Txid, InvoiceId) => Claim;
+            /// Open claims by the moment they are given up.
+            OpenClaims, open_claims: (Timestamp, Txid, InvoiceId) => ();
+            /// Every script that was ever asked for.
+            Scripts, scripts: ScriptHash => ScriptRecord;
+            /// What live invoices ask for exactly, the oldest registration first.
+            Exact, exact: (Window, Ask, Order, u16) => InvoiceId;
+            /// Which live invoices ask for a script and kind of token at all.
+            Live, live: (Ask, Order, u16) => InvoiceId;
+            /// Which invoices ever asked for a script and kind of token.
+            Ever, ever: (Ask, Order, u16) => InvoiceId;
+            /// Open invoices by their expiry.
+            Expiries, expiries: (Timestamp, InvoiceId) => ();
+            /// Expired and cancelled invoices by the end of their late window.
+            LateEnds, late_ends: (Timestamp, InvoiceId) => ();
+            /// Archived invoices by the moment that nothing but their script finds them any more.
+            Retirements, retirements: (Timestamp, InvoiceId) => ();
+            /// Invoices that are settled in blocks, and wait for more of them.
+            Awaiting, awaiting: InvoiceId => ();
+            /// Coinbases by the height that makes them spendable.
+            Maturing, maturing: (u32, Txid) => ();
+            /// The event log.
+            Events, events: u64 => Event;
+            /// The events of an invoice by their number there.
+            EventsOf, events_of: (InvoiceId, u64) => u64;
+            /// Payments that no invoice could be found for.
+            Unassigned, unassigned: OutPoint => UnassignedPayment;
+            /// The same by their merchant.
+            UnassignedOf, unassigned_of: (Merchant, u64) => OutPoint;
+            /// Answers to creations that may be asked again.
+            Idempotency, idempotency: (Merchant, String) => IdempotencyRecord;
+            /// The same by the moment they are forgotten.
+            IdempotencyEnds, idempotency_ends: (Timestamp, Merchant, String) => ();
+            /// The node's chain as far as we walked it, by height.
+            Chain, chain: u32 => BlockHash;
+            /// Every block we met, on the chain or not any more.
+            Blocks, blocks: BlockHash => BlockRecord;
+            /// The counters.
+            Counters, counters: () => Meta;
+        }
+    };
+}
+pub(crate) use with_tables;
+
+/// What a view must be able to read of one table.
+pub trait Reads<T: Table> {
+    /// The record of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the store cannot be read.
+    fn get(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError>;
+
+    /// Up to `limit` records of a range of keys, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the store cannot be read.
+    fn range(&self, keys: RangeInclusive<T::Key>, limit: usize)
+    -> Result<Vec<(T::Key, T::Value)>, ReadError>;
+}
+
+/// The store could not be read, or what it holds is damaged. The disk is at fault, or a bug of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store could not be read: {0}")]
+pub struct ReadError(pub String);
+
+/// The changed records of one table: a record that was written, or `None` for one that was removed.
+pub type TableChanges<T> = BTreeMap<<T as Table>::Key, Option<<T as Table>::Value>>;
+
+/// Changes that know one table.
+pub trait Holds<T: Table> {
+    /// The changed records of the table.
+    fn table(&self) -> &TableChanges<T>;
+    /// The same, to be added to.
+    fn table_mut(&mut self) -> &mut TableChanges<T>;
+}
+
+macro_rules! define_tables {
+    ($($(#[$doc:meta])* $table:ident, $field:ident: $key:ty => $value:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub struct $table;
+
+            impl Table for $table {
+                type Key = $key;
+                type Value = $value;
+            }
+        )*
+
+        /// What one or more inputs change, table by table: one atomic write.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Changes {
+            $(
+                $(#[$doc])*
+                pub $field: TableChanges<$table>,
+            )*
+        }
+
+        $(
+            impl Holds<$table> for Changes {
+                fn table(&self) -> &TableChanges<$table> {
+                    &self.$field
+                }
+
+                fn table_mut(&mut self) -> &mut TableChanges<$table> {
+                    &mut self.$field
+                }
+            }
+        )*
+
+        impl Changes {
+            /// Adds later changes on top of these.
+            pub fn extend(&mut self, later: Self) {
+                $(self.$field.extend(later.$field);)*
+            }
+
+            /// Whether nothing changes.
+            pub fn is_empty(&self) -> bool {
+                $(self.$field.is_empty())&&*
+            }
+        }
+
+        /// Everything the ledger reads: a view of every table.
+        pub trait View: $(Reads<$table> +)* {}
+
+        impl<V> View for V where V: $(Reads<$table> +)* {}
+    };
+}
+with_tables!(define_tables);
+
+/// An invoice as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvoiceRecord {
+    /// What was asked.
+    pub invoice: Invoice,
+    /// What changed since.
+    pub state: InvoiceState,
+}
+
+/// Where a transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Submitted to us; nobody else was heard to know it.
+    Claimed,
+    /// Heard of from the node, which publishes mined and disconnected transactions too.
+    Seen,
+    /// In the node's mempool.
+    Mempool,
+    /// In a block of the node's chain.
+    Block {
+        /// The height of the block.
+        height: u32,
+        /// Its hash.
+        hash: BlockHash,
+    },
+    /// Neither in a block nor in the mempool any more.
+    Lost,
+}
+
+/// A transaction that matters to some invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionRecord {
+    /// Its bytes, to send it again.
+    pub raw: Bytes,
+    /// When it was first seen; `None` while it was only submitted.
+    pub first_seen: Option<FirstSeen>,
+    /// Where it is.
+    pub place: Place,
+    /// How many outputs it has: how far to look for its children.
+    pub outputs: u32,
+    /// Whether it is the first of a block.
+    pub coinbase: bool,
+}
+
+/// Where a claim is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// It reserves its outputs.
+    Open,
+    /// Its transaction was seen, or it was given up: a preference remains.
+    Ended,
+    /// The node refused the transaction: nothing remains but what the payer said.
+    Released,
+}
+
+/// A submission of one transaction for one invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Which output of the transaction is for which required output.
+    pub assignment: Vec<(u32, u16)>,
+    /// What the payer said.
+    pub note: PayerNote,
+    /// How it came.
+    pub via: Via,
+    /// When.
+    pub claimed: Timestamp,
+    /// Where it is in its life.
+    pub state: ClaimState,
+}
+
+/// A script that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptRecord {
+    /// Who asked for it first, and alone may ask for it again.
+    pub merchant: Merchant,
+    /// When it was first asked for: what came before is no business of ours.
+    pub first: Order,
+    /// The same as a moment.
+    pub since: Timestamp,
+}
+
+impl ScriptRecord {
+    /// Whether a transaction came after the script was first asked for.
+    pub fn was_asked_before(&self, seen: &FirstSeen) -> bool {
+        match seen.sighting {
+            Sighting::Order(order) | Sighting::Block(order) => order >= self.first,
+            Sighting::MempoolTime(secs) => secs >= self.since.secs(),
+        }
+    }
+}
+
+/// Whether an invoice is in time or late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Window {
+    /// Pending and not expired.
+    Open,
+    /// Expired or cancelled less than the late window ago.
+    Late,
+}
+
+/// What is asked for, as a digest: a script with satoshis and a token, or a script with a kind of token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ask(pub [u8; 32]);
+
+impl Ask {
+    /// Exactly this: a script, satoshis, and a token or none.
+    pub fn exactly(script: &ScriptHash, satoshis: u64, token: Option<&Token>) -> Self {
+        let mut digest = Sha256::new_with_prefix(b"exact");
+        digest.update(script.as_bytes());
+        digest.update(satoshis.to_be_bytes());
+        if let Some(token) = token {
+            digest.update(token.category.wire());
+            digest.update(token.amount.to_be_bytes());
+            if let Some(nft) = &token.nft {
+                digest.update(nft.capability.name());
+                digest.update(b"/");
+                digest.update(&nft.commitment);
+            }
+        }
+        Self(digest.finalize().into())
+    }
+
+    /// Anything of this kind: a script, and a category of tokens or none.
+    pub fn of_kind(script: &ScriptHash, token: Option<&Token>) -> Self {
+        let mut digest = Sha256::new_with_prefix(b"kind");
+        digest.update(script.as_bytes());
+        if let Some(token) = token {
+            digest.update(token.category.wire());
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+/// A payment to a script of ours that no invoice could be found for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnassignedPayment {
+    /// Who asked for the script.
+    pub merchant: Merchant,
+    /// The script.
+    pub script: ScriptHash,
+    /// What was paid, in satoshis.
+    pub satoshis: u64,
+    /// The tokens that came with it.
+    pub token: Option<Token>,
+    /// When it was first seen.
+    pub first_seen: FirstSeen,
+    /// Its place in the order of crediting.
+    pub ordinal: u64,
+}
+
+/// A creation that may be asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyRecord {
+    /// The SHA-256 of the body it came with.
+    pub body: [u8; 32],
+    /// The invoice it made.
+    pub invoice: InvoiceId,
+}
+
+/// A block we met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRecord {
+    /// Its height.
+    pub height: u32,
+    /// The input that brought its first part, when it was met first.
+    pub begun: Order,
+}
+
+/// The counters, and the end of the chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The number of the last input.
+    pub order: Order,
+    /// The last place in the order of crediting.
+    pub ordinal: u64,
+    /// The number of the last event.
+    pub seq: u64,
+    /// The ledger's time: it never runs back.
+    pub now: Timestamp,
+    /// The end of the chain as far as we walked it.
+    pub tip: Option<(u32, BlockHash)>,
+}
