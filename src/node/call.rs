@@ -1,0 +1,253 @@
+//! What can be asked of the node, and what it answers: plain data.
+
+use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid, token};
+use bytes::Bytes;
+
+/// Every call that is ever made. Nothing else can be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `getblockchaininfo` → [`Reply::ChainInfo`].
+    ChainInfo,
+    /// `getnetworkinfo` → [`Reply::NetworkInfo`].
+    NetworkInfo,
+    /// `getzmqnotifications` → [`Reply::ZmqNotifications`]. The node starts without a word when it cannot bind
+    /// an address, so what it publishes has to be asked.
+    ZmqNotifications,
+    /// Is the mempool loaded, the tip, the ids in the mempool, the tip again: one batch, executed in this order
+    /// → [`Reply::Snapshot`].
+    Snapshot,
+    /// `getbestblockhash` → [`Reply::BestBlock`].
+    BestBlock,
+    /// `getmempoolentry` → [`Reply::MempoolEntry`].
+    MempoolEntry(Txid),
+    /// `getrawtransaction` for each, in batches of at most 500 → [`Reply::RawTransactions`]. One thread is held
+    /// for all of them: ask for a few thousand at a time at most.
+    RawTransactions(Vec<Txid>),
+    /// `getblock h 0` → [`Reply::Block`]. Also blocks that are not in the active chain.
+    Block(BlockHash),
+    /// `getblockheader` → [`Reply::Header`]. Also blocks that are not in the active chain.
+    Header(BlockHash),
+    /// `getblockhash` → [`Reply::BlockHashAt`].
+    BlockHashAt(u32),
+    /// `getmempoolentry` and `gettxout` (mempool included) for each outpoint: one batch → [`Reply::Inputs`].
+    Inputs {
+        /// The transaction whose place in the mempool is asked.
+        txid: Txid,
+        /// The outputs it spends.
+        outpoints: Vec<OutPoint>,
+    },
+    /// `gettxout` for each outpoint: one batch → [`Reply::Unspent`].
+    Unspent {
+        /// Which outputs.
+        outpoints: Vec<OutPoint>,
+        /// Whether the mempool counts: its outputs as unspent, what it spends as spent.
+        include_mempool: bool,
+    },
+    /// `sendrawtransaction` → [`Reply::Sent`].
+    ///
+    /// The second parameter, `allowhighfees`, is never given: a fee above 0.1 BCH is nearly always a slip of the
+    /// payer's wallet, the node's refusal (-26 `absurdly-high-fee`) protects the payer, and whoever means it can
+    /// broadcast through another node and is found all the same.
+    ///
+    /// Sending again is harmless: a transaction that is already in the mempool is accepted again, and announced
+    /// again.
+    Send(Bytes),
+}
+
+impl Request {
+    /// A word for metrics and logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ChainInfo => "chain_info",
+            Self::NetworkInfo => "network_info",
+            Self::ZmqNotifications => "zmq_notifications",
+            Self::Snapshot => "snapshot",
+            Self::BestBlock => "best_block",
+            Self::MempoolEntry(_) => "mempool_entry",
+            Self::RawTransactions(_) => "raw_transactions",
+            Self::Block(_) => "block",
+            Self::Header(_) => "header",
+            Self::BlockHashAt(_) => "block_hash_at",
+            Self::Inputs { .. } => "inputs",
+            Self::Unspent { .. } => "unspent",
+            Self::Send(_) => "send",
+        }
+    }
+
+    /// All words of [`name`](Self::name).
+    pub(super) const NAMES: [&str; 13] = [
+        "chain_info",
+        "network_info",
+        "zmq_notifications",
+        "snapshot",
+        "best_block",
+        "mempool_entry",
+        "raw_transactions",
+        "block",
+        "header",
+        "block_hash_at",
+        "inputs",
+        "unspent",
+        "send",
+    ];
+}
+
+/// The answer to a [`Request`], variant by variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Request::ChainInfo`].
+    ChainInfo(ChainInfo),
+    /// To [`Request::NetworkInfo`].
+    NetworkInfo(NetworkInfo),
+    /// To [`Request::ZmqNotifications`].
+    ZmqNotifications(Vec<Notification>),
+    /// To [`Request::Snapshot`].
+    Snapshot(Snapshot),
+    /// To [`Request::BestBlock`].
+    BestBlock(BlockHash),
+    /// To [`Request::MempoolEntry`]; `None`: not in the mempool.
+    MempoolEntry(Option<MempoolEntry>),
+    /// To [`Request::RawTransactions`], in the order asked; `None`: the node no longer has it.
+    RawTransactions(Vec<Option<Bytes>>),
+    /// To [`Request::Block`]; `None`: the node has never heard of it.
+    Block(Option<Bytes>),
+    /// To [`Request::Header`]; `None`: the node has never heard of it.
+    Header(Option<Header>),
+    /// To [`Request::BlockHashAt`]; `None`: above the tip.
+    BlockHashAt(Option<BlockHash>),
+    /// To [`Request::Inputs`].
+    Inputs {
+        /// `None`: the transaction is not in the mempool.
+        entry: Option<MempoolEntry>,
+        /// In the order asked; `None`: unknown, or spent (in a block or in the mempool).
+        coins: Vec<Option<Coin>>,
+    },
+    /// To [`Request::Unspent`], in the order asked; `None`: unknown, or spent.
+    Unspent(Vec<Option<Coin>>),
+    /// To [`Request::Send`].
+    Sent(SendOutcome),
+}
+
+/// The chain as the node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainInfo {
+    /// The node's word for the network: `main`, `test`, `test4`, `scale`, `chip` or `regtest`.
+    pub chain: String,
+    /// Height of the tip.
+    pub blocks: u32,
+    /// Height of the best header; above `blocks` while the node catches up.
+    pub headers: u32,
+    /// The tip.
+    pub best_block: BlockHash,
+    /// Median time of the last eleven blocks, in seconds since 1970.
+    pub median_time_s: u64,
+    /// Whether the node still catches up. It then announces no blocks by ZMQ.
+    pub initial_block_download: bool,
+    /// Whether old blocks are deleted.
+    pub pruned: bool,
+    /// What the node warns of; usually empty.
+    pub warnings: String,
+}
+
+/// The node's software and its place in the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// Version as a number: 28.0.1 is 28000100.
+    pub version: u64,
+    /// Version as peers see it.
+    pub subversion: String,
+    /// Version of the protocol between peers.
+    pub protocol_version: u32,
+    /// How many peers.
+    pub connections: u32,
+    /// The least fee that is relayed, in satoshis per 1000 bytes.
+    pub relay_fee_satoshis_per_kb: u64,
+    /// What the node warns of; usually empty.
+    pub warnings: String,
+}
+
+/// One ZMQ publisher of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The topic as it stands in messages, such as `rawtx`.
+    pub topic: String,
+    /// The address the node has bound.
+    pub address: String,
+}
+
+/// The mempool between two looks at the tip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whether the node has read its mempool back after a start; until then ids are missing.
+    pub loaded: bool,
+    /// The tip before the ids were read.
+    pub tip_before: BlockHash,
+    /// Ids in the mempool, in the order they entered: parents before children.
+    pub txids: Vec<Txid>,
+    /// The tip after the ids were read. When it differs from `tip_before` the ids belong to neither.
+    pub tip_after: BlockHash,
+}
+
+/// A transaction in the mempool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MempoolEntry {
+    /// When it entered, in seconds since 1970, by the node's clock.
+    pub time_s: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its fee in satoshis.
+    pub fee_satoshis: u64,
+    /// The transactions in the mempool that it spends from.
+    pub depends: Vec<Txid>,
+}
+
+/// A block's place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The block.
+    pub hash: BlockHash,
+    /// Its height.
+    pub height: u32,
+    /// The block before; `None` for the first block of all.
+    pub previous: Option<BlockHash>,
+    /// The time it carries, in seconds since 1970.
+    pub time_s: u64,
+    /// How many blocks confirm it, itself included; -1 when it is not in the active chain.
+    pub confirmations: i64,
+}
+
+/// An unspent output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coin {
+    /// Its amount in satoshis.
+    pub satoshis: u64,
+    /// Its locking script, without a token prefix.
+    pub script: ScriptBuf,
+    /// Its tokens. Always well-formed: it can be serialised.
+    pub token: Option<token::OutputData>,
+    /// How many blocks confirm it; 0 in the mempool.
+    pub confirmations: u32,
+    /// Whether it is newly mined (and cannot be spent for 100 blocks).
+    pub coinbase: bool,
+}
+
+/// What became of a broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// In the mempool, now or already before.
+    Accepted,
+    /// In a block (-27). Only said while one of its outputs is unspent in the chain.
+    AlreadyInChain,
+    /// An input is unknown or spent in the chain, **or** this very transaction is in a block and all its outputs are
+    /// spent (-25): the node does not tell these apart.
+    MissingInputs,
+    /// The payer's fault: not a transaction (-22), or against the rules, or against another transaction in the mempool
+    /// (-26).
+    Refused {
+        /// The node's code.
+        code: i32,
+        /// The node's words, such as `txn-mempool-conflict (code 18)`.
+        message: String,
+    },
+}

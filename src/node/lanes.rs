@@ -1,0 +1,264 @@
+//! The budget of calls in flight: two bounded queues, and which of them a free thread takes from.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use super::error::NodeError;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// A submission: somebody waits at a till. It may use every thread; when its queue is full it is refused at
+    /// once, for the payer's wallet can try again and a longer queue would only make everybody late.
+    Submission,
+    /// Following the node. It may use half of the threads, and waits when its queue is full.
+    Follow,
+}
+
+impl Lane {
+    /// A word for metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Submission => "submission",
+            Self::Follow => "follow",
+        }
+    }
+}
+
+/// A place in a lane's queue. It is given back when a thread takes the job.
+pub(super) struct Place(#[expect(dead_code, reason = "dropping it is its use")] OwnedSemaphorePermit);
+
+/// What a thread gets when it asks for work.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken<J> {
+    /// This job.
+    Job(Lane, J),
+    /// Nothing for now.
+    Nothing,
+    /// Nothing any more.
+    Closed,
+}
+
+/// The queues between callers and threads.
+pub(super) struct Lanes<J> {
+    queues: Mutex<Queues<J>>,
+    wake: Condvar,
+    submission_places: Arc<Semaphore>,
+    follow_places: Arc<Semaphore>,
+    follow_limit: usize,
+}
+
+struct Queues<J> {
+    submission: VecDeque<(J, Place)>,
+    follow: VecDeque<(J, Place)>,
+    follow_running: usize,
+    /// Whether the last job taken was of the follow lane.
+    followed: bool,
+    closed: bool,
+}
+
+impl<J> Lanes<J> {
+    /// Queues for so many threads, of so many places each.
+    pub(super) fn new(threads: usize, submission_places: usize, follow_places: usize) -> Self {
+        let places = |places: usize| Arc::new(Semaphore::new(places.clamp(1, 1 << 16)));
+        Self {
+            queues: Mutex::new(Queues {
+                submission: VecDeque::new(),
+                follow: VecDeque::new(),
+                follow_running: 0,
+                followed: false,
+                closed: false,
+            }),
+            wake: Condvar::new(),
+            submission_places: places(submission_places),
+            follow_places: places(follow_places),
+            follow_limit: threads.div_euclid(2).max(1),
+        }
+    }
+
+    /// Waits for a place, or does not, as [`Lane`] says.
+    pub(super) async fn place(&self, lane: Lane) -> Result<Place, NodeError> {
+        let permit = match lane {
+            Lane::Submission => {
+                Arc::clone(&self.submission_places).try_acquire_owned().map_err(|error| match error {
+                    TryAcquireError::NoPermits => NodeError::Busy,
+                    TryAcquireError::Closed => NodeError::Unreachable,
+                })?
+            }
+            Lane::Follow => {
+                Arc::clone(&self.follow_places).acquire_owned().await.map_err(|_| NodeError::Unreachable)?
+            }
+        };
+        Ok(Place(permit))
+    }
+
+    /// Puts a job into its queue; gives it back when the queues are closed.
+    pub(super) fn push(&self, lane: Lane, job: J, place: Place) -> Result<(), J> {
+        let mut queues = self.queues.lock();
+        if queues.closed {
+            return Err(job);
+        }
+        match lane {
+            Lane::Submission => queues.submission.push_back((job, place)),
+            Lane::Follow => queues.follow.push_back((job, place)),
+        }
+        drop(queues);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Waits for a job that may run now, but no longer than so long.
+    pub(super) fn take(&self, patience: Duration) -> Taken<J> {
+        let mut queues = self.queues.lock();
+        loop {
+            if queues.closed {
+                return Taken::Closed;
+            }
+            if let Some((lane, job)) = queues.next(self.follow_limit) {
+                return Taken::Job(lane, job);
+            }
+            if self.wake.wait_for(&mut queues, patience).timed_out() {
+                return Taken::Nothing;
+            }
+        }
+    }
+
+    /// Says that a job taken has ended.
+    pub(super) fn done(&self, lane: Lane) {
+        if lane == Lane::Follow {
+            let mut queues = self.queues.lock();
+            queues.follow_running = queues.follow_running.saturating_sub(1);
+            drop(queues);
+            // A thread may sleep although a job of this lane waits.
+            self.wake.notify_one();
+        }
+    }
+
+    /// Closes the queues and returns what was in them.
+    pub(super) fn close(&self) -> Vec<J> {
+        self.submission_places.close();
+        self.follow_places.close();
+        let mut queues = self.queues.lock();
+        queues.closed = true;
+        let mut left: Vec<J> = queues.submission.drain(..).map(|(job, _)| job).collect();
+        left.extend(queues.follow.drain(..).map(|(job, _)| job));
+        drop(queues);
+        self.wake.notify_all();
+        left
+    }
+}
+
+impl<J> Queues<J> {
+    /// Submissions go first, but one thread follows the chain even under a storm of submissions.
+    fn next(&mut self, follow_limit: usize) -> Option<(Lane, J)> {
+        let follows = !self.follow.is_empty() && self.follow_running < follow_limit;
+        let starved = self.follow_running == 0 && !self.followed;
+        if follows && (starved || self.submission.is_empty()) {
+            self.followed = true;
+            self.follow_running = self.follow_running.saturating_add(1);
+            return self.follow.pop_front().map(|(job, _)| (Lane::Follow, job));
+        }
+        self.followed = false;
+        self.submission.pop_front().map(|(job, _)| (Lane::Submission, job))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(lanes: &Lanes<u32>) -> Option<(Lane, u32)> {
+        match lanes.take(Duration::ZERO) {
+            Taken::Job(lane, job) => Some((lane, job)),
+            Taken::Nothing | Taken::Closed => None,
+        }
+    }
+
+    async fn push(lanes: &Lanes<u32>, lane: Lane, job: u32) {
+        let place = lanes.place(lane).await.unwrap();
+        lanes.push(lane, job, place).unwrap();
+    }
+
+    #[tokio::test]
+    async fn following_takes_half_of_the_threads_at_most() {
+        let lanes = Lanes::new(4, 8, 8);
+        for job in 0..4 {
+            push(&lanes, Lane::Follow, job).await;
+        }
+        assert_eq!(take(&lanes), Some((Lane::Follow, 0)));
+        assert_eq!(take(&lanes), Some((Lane::Follow, 1)));
+        assert_eq!(
+            lanes.take(Duration::ZERO),
+            Taken::Nothing,
+            "a third would take a thread kept for submissions"
+        );
+        push(&lanes, Lane::Submission, 10).await;
+        push(&lanes, Lane::Submission, 11).await;
+        assert_eq!(take(&lanes), Some((Lane::Submission, 10)));
+        lanes.done(Lane::Follow);
+        assert_eq!(take(&lanes), Some((Lane::Submission, 11)));
+        assert_eq!(take(&lanes), Some((Lane::Follow, 2)));
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_submissions_leaves_one_thread_to_follow() {
+        let lanes = Lanes::new(4, 8, 8);
+        for job in 0..8 {
+            push(&lanes, Lane::Submission, job).await;
+        }
+        push(&lanes, Lane::Follow, 100).await;
+        push(&lanes, Lane::Follow, 101).await;
+        let taken: Vec<_> = (0..4).filter_map(|_| take(&lanes)).map(|(_, job)| job).collect();
+        assert_eq!(taken, [100, 0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn with_one_thread_the_lanes_alternate() {
+        let lanes = Lanes::new(1, 8, 8);
+        for job in 0..3 {
+            push(&lanes, Lane::Submission, job).await;
+            push(&lanes, Lane::Follow, 100 + job).await;
+        }
+        let mut taken = Vec::new();
+        for _ in 0..6 {
+            let (lane, job) = take(&lanes).unwrap();
+            lanes.done(lane);
+            taken.push(job);
+        }
+        assert_eq!(taken, [100, 0, 101, 1, 102, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_submissions_and_lets_following_wait() {
+        let lanes = Arc::new(Lanes::new(4, 1, 1));
+        push(&lanes, Lane::Submission, 0).await;
+        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Busy));
+        push(&lanes, Lane::Follow, 1).await;
+        let waiting = tokio::spawn({
+            let lanes = Arc::clone(&lanes);
+            async move { lanes.place(Lane::Follow).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        assert_eq!(take(&lanes), Some((Lane::Follow, 1)));
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn closed_lanes_give_back_what_they_hold() {
+        let lanes = Lanes::new(4, 8, 8);
+        push(&lanes, Lane::Submission, 1).await;
+        push(&lanes, Lane::Follow, 2).await;
+        let place = lanes.place(Lane::Follow).await.unwrap();
+        assert_eq!(lanes.close(), [1, 2]);
+        assert_eq!(lanes.push(Lane::Follow, 3, place), Err(3));
+        assert_eq!(lanes.take(Duration::ZERO), Taken::Closed);
+        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Unreachable));
+        assert_eq!(lanes.place(Lane::Follow).await.err(), Some(NodeError::Unreachable));
+    }
+}
