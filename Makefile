@@ -1,0 +1,62 @@
+# What one does with this repository. `make help` lists it.
+#
+# Every cargo call goes through scripts/with-rocksdb, which exports ROCKSDB_LIB_DIR and ROCKSDB_STATIC when this
+# machine keeps a compiled RocksDB. Demo and tests share one profile: what one compiled, the other finds.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench load build install-deps
+
+CARGO := scripts/with-rocksdb cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Which node the demo uses: sim, the stand-in, or bchn, a real bitcoind (BITCOIND=path, or on PATH).
+NODE ?= sim
+# Further words for the demo, the load and the benchmarks: make demo ARGS=--auto
+ARGS ?=
+
+stage = @echo; echo "== $(1)"
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
+		sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1: \2/p' Makefile
+
+install-deps: ## the system packages that are missing (as root, or with sudo)
+	@scripts/install-deps
+
+build: install-deps ## the daemon, as it is installed: target/release/jppd
+	$(call stage,build)
+	@$(CARGO) build --release --locked --bin jppd
+
+demo: install-deps ## a payment, start to end; NODE=bchn for a real node, ARGS=--auto for no questions
+	$(call stage,build)
+	@$(CARGO) build --locked --workspace --bins
+	$(call stage,demo)
+	@$(TARGET)/debug/demo --node $(NODE) $(ARGS)
+
+test: install-deps ## format, lints, documentation, unit file, configuration, all tests
+	$(call stage,format)
+	@cargo fmt --all --check
+	$(call stage,unit file)
+	@scripts/check-unit
+	$(call stage,lints)
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(call stage,documentation)
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+	$(call stage,configuration)
+	@JPPD_NODE__RPC_COOKIE_FILE=/var/lib/bitcoind/.cookie \
+		$(CARGO) run --quiet --locked --bin jppd -- check-config --config config/jppd.toml >/dev/null
+	$(call stage,tests)
+	@$(CARGO) test --locked --workspace
+
+bench: install-deps ## the benchmarks of docs/PERFORMANCE.md; ARGS=NAME for one of them
+	$(call stage,benchmarks)
+	@$(CARGO) bench --locked $(ARGS)
+
+load: install-deps ## transactions at a given rate, and how long their events take; ARGS=--help
+	$(call stage,build)
+	@$(CARGO) build --release --locked --workspace --bins
+	$(call stage,load)
+	@$(TARGET)/release/load $(ARGS)
