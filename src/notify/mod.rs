@@ -1,3 +1,13 @@
 //! From the event log to those who listen.
 //!
-//! Floor 5. It holds no event that is not on disk.
+//! Floor 5. A listener is a cursor into the log, and nothing else: a [`Feed`] reads the events of its invoice from
+//! the store, in order, from the number it was told to resume at. What the engine publishes is only a wake-up, so
+//! a wake-up too many does no harm, none is lost that matters, and no event is ever held here that is not on disk.
+//! The order of things in [`Notifier::feed`], subscribe first and read the log after, is what leaves no gap between
+//! the two.
+
+mod feed;
+mod notifier;
+
+pub use feed::{Feed, FeedError};
+pub use notifier::Notifier;

@@ -1,0 +1,275 @@
+//! The loop around a batch: a thread, a bounded queue, and what is published.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
+
+use super::{Batch, BatchFailure, Clock, Storage};
+use crate::{
+    invoice::Order,
+    ledger::{Action, Event, Input, Outcome, Reads, Rules, tables::Counters},
+};
+
+/// What hears of events once they are on disk. It is called on the engine's thread and must not wait.
+pub trait Publish: Send + Sync + 'static {
+    /// These events are on disk.
+    fn publish(&self, events: &[Event]);
+}
+
+/// How the engine works.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// The rules of payment that an operator can set.
+    pub rules: Rules,
+    /// How many inputs wait at most; beyond that callers are told to come back.
+    pub queue: usize,
+    /// How many inputs go into one write at most.
+    pub batch: usize,
+    /// How long a batch gathers at most before it is written.
+    pub gather: Duration,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self { rules: Rules::default(), queue: 4096, batch: 1000, gather: Duration::from_millis(5) }
+    }
+}
+
+/// Why an input came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The queue is full: too many inputs at once. Come back.
+    #[error("too many requests are under way")]
+    Busy,
+    /// The store could not be read or written: the disk is at fault. Nothing has happened.
+    #[error("the store is not available")]
+    Unavailable,
+    /// The program is stopping.
+    #[error("the program is stopping")]
+    Stopped,
+}
+
+/// The engine, as everybody else holds it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    queue: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+    clock: Arc<dyn ClockDebug>,
+}
+
+/// What is said of the engine from outside its thread.
+#[derive(Debug)]
+struct Shared {
+    order: AtomicU64,
+    failing: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A clock that can stand in a debug print.
+trait ClockDebug: Clock + std::fmt::Debug {}
+
+impl<C: Clock + std::fmt::Debug> ClockDebug for C {}
+
+#[derive(Debug)]
+enum Request {
+    Apply { input: Box<Input>, answer: oneshot::Sender<Result<Outcome, EngineError>> },
+    Stop,
+}
+
+impl Engine {
+    /// Starts the engine's thread over a store.
+    ///
+    /// # Errors
+    ///
+    /// The store's, if its counters cannot be read; the system's, if there is no thread to be had.
+    pub fn start<S: Storage>(
+        store: Arc<S>,
+        settings: EngineSettings,
+        clock: impl Clock + std::fmt::Debug,
+        publish: Arc<dyn Publish>,
+    ) -> Result<Self, EngineStartError> {
+        let meta = Reads::<Counters>::get(&*store, &()).map_err(EngineStartError::Store)?.unwrap_or_default();
+        let (queue, requests) = mpsc::channel(settings.queue);
+        let shared = Arc::new(Shared {
+            order: AtomicU64::new(meta.order.0),
+            failing: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        });
+        let writer = Writer { store, settings, publish, shared: shared.clone(), requests };
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || writer.run())
+            .map_err(EngineStartError::Thread)?;
+        *shared.thread.lock() = Some(thread);
+        Ok(Self { queue, shared, clock: Arc::new(clock) })
+    }
+
+    /// The wall clock of this program.
+    pub fn now(&self) -> crate::invoice::Timestamp {
+        self.clock.now()
+    }
+
+    /// The position up to which everything is on disk. What is noted with it came after all of that.
+    pub fn order(&self) -> Order {
+        Order(self.shared.order.load(Ordering::Acquire))
+    }
+
+    /// Whether the last write failed.
+    pub fn is_failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Applies an input, waiting for room in the queue. For the follower, which has nothing better to do.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Unavailable`] and [`EngineError::Stopped`].
+    pub async fn apply(&self, action: Action) -> Result<Outcome, EngineError> {
+        let (request, answered) = self.request(action);
+        self.queue.send(request).await.map_err(|_| EngineError::Stopped)?;
+        answered.await.unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// Applies an input, or says at once that there is no room. For everybody outside.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub async fn try_apply(&self, action: Action) -> Result<Outcome, EngineError> {
+        let (request, answered) = self.request(action);
+        self.queue.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => EngineError::Busy,
+            TrySendError::Closed(_) => EngineError::Stopped,
+        })?;
+        answered.await.unwrap_or(Err(EngineError::Stopped))
+    }
+
+    /// Stops the engine once what is in its queue is on disk, and waits for that.
+    pub async fn stop(&self) {
+        // A closed queue means that it stopped before.
+        let _ = self.queue.send(Request::Stop).await;
+        let thread = self.shared.thread.lock().take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the engine's thread did not end well");
+            }
+        }
+    }
+
+    fn request(&self, action: Action) -> (Request, oneshot::Receiver<Result<Outcome, EngineError>>) {
+        let (answer, answered) = oneshot::channel();
+        let input = Box::new(Input { at: self.clock.now(), action });
+        (Request::Apply { input, answer }, answered)
+    }
+}
+
+/// The engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineStartError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(crate::ledger::ReadError),
+    /// There was no thread to be had.
+    #[error("no thread for the engine: {0}")]
+    Thread(std::io::Error),
+}
+
+struct Writer<S> {
+    store: Arc<S>,
+    settings: EngineSettings,
+    publish: Arc<dyn Publish>,
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl<S: Storage> Writer<S> {
+    fn run(mut self) {
+        let sizes = metrics::histogram!("jppd_batch_inputs");
+        let commits = metrics::histogram!("jppd_commit_seconds");
+        let mut stopping = false;
+        while !stopping && let Some(first) = self.requests.blocking_recv() {
+            let (inputs, stop) = self.gather(first);
+            stopping = stop;
+            sizes.record(u32::try_from(inputs.len()).unwrap_or(u32::MAX));
+            let started = Instant::now();
+            self.write(inputs);
+            commits.record(started.elapsed());
+        }
+    }
+
+    /// Takes what is in the queue: whatever gathered while the last batch was written goes together.
+    fn gather(&mut self, first: Request) -> (Vec<Waiting>, bool) {
+        let deadline = Instant::now() + self.settings.gather;
+        let mut inputs = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            match request {
+                Request::Apply { input, answer } => inputs.push(Waiting { input: *input, answer }),
+                Request::Stop => return (inputs, true),
+            }
+            if inputs.len() < self.settings.batch && Instant::now() < deadline {
+                next = self.requests.try_recv().ok();
+            }
+        }
+        (inputs, false)
+    }
+
+    fn write(&self, inputs: Vec<Waiting>) {
+        let mut batch = Batch::default();
+        let mut answers = Vec::with_capacity(inputs.len());
+        let mut failure: Option<BatchFailure> = None;
+        for Waiting { input, answer } in inputs {
+            if failure.is_none() {
+                match batch.apply(&*self.store, &self.settings.rules, input) {
+                    Ok(outcome) => {
+                        answers.push((answer, Some(outcome)));
+                        continue;
+                    }
+                    Err(error) => failure = Some(error.into()),
+                }
+            }
+            answers.push((answer, None));
+        }
+        if failure.is_none() {
+            match batch.commit(&*self.store) {
+                Ok(Some((order, events))) => {
+                    // From here on everything is on disk: first those who ask for the order, then those who listen.
+                    self.shared.order.store(order.0, Ordering::Release);
+                    self.publish.publish(&events);
+                }
+                Ok(None) => {}
+                Err(error) => failure = Some(error.into()),
+            }
+        }
+        self.shared.failing.store(failure.is_some(), Ordering::Relaxed);
+        if let Some(failure) = &failure {
+            tracing::error!(%failure, inputs = answers.len(), "a batch came to nothing");
+            metrics::counter!("jppd_batches_failed_total").increment(1);
+        }
+        for (answer, outcome) in answers {
+            let outcome = match (&failure, outcome) {
+                (None, Some(outcome)) => Ok(outcome),
+                _ => Err(EngineError::Unavailable),
+            };
+            // Whoever asked may have gone; what was applied stays applied.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+struct Waiting {
+    input: Input,
+    answer: oneshot::Sender<Result<Outcome, EngineError>>,
+}
