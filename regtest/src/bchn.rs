@@ -1,0 +1,237 @@
+//! A real node: `bitcoind -regtest` as a child of this process.
+//!
+//! Each node has a temporary data folder and four free loopback ports of its own, so tests can run side by side. A
+//! free port is found by binding and releasing it, which somebody else may use in between; a node that does not come
+//! up with all three ZMQ topics is therefore given other ports, twice. The child is ended with the [`Bchn`] that
+//! started it, by its own handle.
+
+use std::ffi::OsStr;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::node::Node;
+
+/// How long the node may take until its RPC answers. It is 0.3 s on an idle machine.
+const START: Duration = Duration::from_secs(60);
+/// How long an orderly shutdown may take.
+const STOP: Duration = Duration::from_secs(60);
+
+/// A running `bitcoind -regtest`, or one that was stopped and can be started again.
+#[derive(Debug)]
+pub struct Bchn {
+    program: PathBuf,
+    arguments: Vec<String>,
+    folder: TempDir,
+    ports: Ports,
+    child: Mutex<Option<Child>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    rpc: u16,
+    rawtx: u16,
+    hashblock: u16,
+    hashds: u16,
+}
+
+impl Bchn {
+    /// The node program: what `BITCOIND` names, else `bitcoind` in `PATH`.
+    pub fn find() -> Option<PathBuf> {
+        if let Some(named) = std::env::var_os("BITCOIND") {
+            return Some(PathBuf::from(named)).filter(|path| path.is_file());
+        }
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|folder| folder.join("bitcoind")).find(|file| file.is_file())
+    }
+
+    /// Starts `program` with an empty chain. Returns when its RPC answers.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(program: &Path) -> io::Result<Self> {
+        Self::start_with(program, &[])
+    }
+
+    /// As [`Bchn::start`], with further command line arguments such as `-expire=1`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_with(program: &Path, arguments: &[&str]) -> io::Result<Self> {
+        let mut last = None;
+        for _ in 0..3 {
+            let node = Self {
+                program: program.to_owned(),
+                arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+                folder: tempfile::Builder::new().prefix("bchn-").tempdir()?,
+                ports: Ports::free()?,
+                child: Mutex::new(None),
+            };
+            match Node::start(&node) {
+                Ok(()) => return Ok(node),
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::Error::other("never tried")))
+    }
+
+    /// The data folder of this node. The node's log is `regtest/debug.log` in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self) -> Command {
+        let mut datadir = OsStr::new("-datadir=").to_owned();
+        datadir.push(self.folder.path());
+        let mut command = Command::new(&self.program);
+        command
+            .arg("-regtest")
+            .arg(datadir)
+            .arg("-server=1")
+            .arg(format!("-rpcport={}", self.ports.rpc))
+            // No peers, no look at the network around.
+            .args([
+                "-listen=0",
+                "-connect=0",
+                "-dnsseed=0",
+                "-upnp=0",
+                "-natpmp=0",
+                "-discover=0",
+                "-listenonion=0",
+            ])
+            // 28.0.1 stops to answer RPC after its expiry date, on regtest too.
+            .args(["-printtoconsole=0", "-expire=0"])
+            // Self-checks that regtest does after each transaction and block.
+            .args(["-checkmempool=0", "-checkblockindex=0"])
+            .arg(format!("-zmqpubrawtx={}", endpoint(self.ports.rawtx)))
+            .arg(format!("-zmqpubhashblock={}", endpoint(self.ports.hashblock)))
+            .arg(format!("-zmqpubhashds={}", endpoint(self.ports.hashds)))
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Waits until RPC is out of its warm-up and all three topics are bound.
+    fn ready(&self, child: &mut Child) -> io::Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Err(io::Error::other(format!("{} ended at start: {status}", self.program.display())));
+            }
+            match self.call("getzmqnotifications", json!([])) {
+                Ok(topics) if topics.as_array().is_some_and(|topics| topics.len() >= 3) => return Ok(()),
+                Ok(topics) => return Err(io::Error::other(format!("a ZMQ port is taken: {topics}"))),
+                // Expired software (-100) is up, too: it answers `stop`.
+                Err(failure) if failure.code == -100 => return Ok(()),
+                Err(failure) if Instant::now() > deadline => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, failure.to_string()));
+                }
+                Err(_) => sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+impl Node for Bchn {
+    fn name(&self) -> &'static str {
+        "bchn"
+    }
+
+    fn rpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.rpc)
+    }
+
+    fn cookie_file(&self) -> PathBuf {
+        self.folder.path().join("regtest").join(".cookie")
+    }
+
+    fn zmq_rawtx(&self) -> String {
+        endpoint(self.ports.rawtx)
+    }
+
+    fn zmq_hashblock(&self) -> String {
+        endpoint(self.ports.hashblock)
+    }
+
+    fn zmq_hashds(&self) -> String {
+        endpoint(self.ports.hashds)
+    }
+
+    fn stop(&self) -> io::Result<()> {
+        let mut slot = self.child.lock();
+        let Some(child) = slot.as_mut() else { return Ok(()) };
+        self.call("stop", json!([])).map_err(io::Error::other)?;
+        let deadline = Instant::now() + STOP;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the node does not stop"));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        *slot = None;
+        Ok(())
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        if let Some(mut child) = self.child.lock().take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> io::Result<()> {
+        let mut slot = self.child.lock();
+        if slot.is_some() {
+            return Ok(());
+        }
+        let mut child = self.command().spawn()?;
+        match self.ready(&mut child) {
+            Ok(()) => {
+                *slot = Some(child);
+                Ok(())
+            }
+            Err(e) => {
+                // It may have ended by itself already; either way it must not outlive this call.
+                let _ = child.kill();
+                child.wait()?;
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Drop for Bchn {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.get_mut().take() {
+            // Nothing is left to save, and nobody to tell.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Ports {
+    /// Four ports that were free a moment ago.
+    fn free() -> io::Result<Self> {
+        let held: Vec<TcpListener> =
+            (0..4).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
+        let port = |index: usize| -> io::Result<u16> {
+            held.get(index).ok_or_else(|| io::Error::other("too few ports"))?.local_addr().map(|at| at.port())
+        };
+        Ok(Self { rpc: port(0)?, rawtx: port(1)?, hashblock: port(2)?, hashds: port(3)? })
+    }
+}
+
+fn endpoint(port: u16) -> String {
+    format!("tcp://127.0.0.1:{port}")
+}
