@@ -1,0 +1,130 @@
+//! The loop around a submission's course.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use super::{Answer, Course, Moment, Step, SubmitError};
+use crate::{
+    bch::Transaction,
+    engine::{Engine, Sightings},
+    invoice::{InvoiceId, PayerNote, Via},
+    ledger::{Rules, View},
+    node::{Lane, Rpc},
+};
+
+/// A transaction that a wallet hands over for one invoice.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// For which invoice.
+    pub invoice: InvoiceId,
+    /// The transaction; for a verification it may be unsigned.
+    pub transaction: Arc<Transaction>,
+    /// What the payer said.
+    pub note: PayerNote,
+    /// How it came.
+    pub via: Via,
+}
+
+/// A submission that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It would be taken if it were signed and submitted.
+    Valid,
+    /// It is credited.
+    Credited,
+}
+
+/// Takes submissions. Cheap to clone.
+#[derive(Debug)]
+pub struct Submitter<S> {
+    store: Arc<S>,
+    engine: Engine,
+    rpc: Rpc,
+    sightings: Arc<Sightings>,
+    rules: Arc<Rules>,
+    room: Arc<Semaphore>,
+}
+
+impl<S> Clone for Submitter<S> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            engine: self.engine.clone(),
+            rpc: self.rpc.clone(),
+            sightings: self.sightings.clone(),
+            rules: self.rules.clone(),
+            room: self.room.clone(),
+        }
+    }
+}
+
+impl<S: View + Send + Sync + 'static> Submitter<S> {
+    /// A submitter that works on at most `most` submissions at once.
+    pub fn new(
+        store: Arc<S>,
+        engine: Engine,
+        rpc: Rpc,
+        sightings: Arc<Sightings>,
+        rules: Rules,
+        most: usize,
+    ) -> Self {
+        Self { store, engine, rpc, sightings, rules: Arc::new(rules), room: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Checks a transaction as [`Submitter::pay`] would, without any effect: nothing is claimed, nothing is
+    /// broadcast, signed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`].
+    pub async fn verify(&self, submission: Submission) -> Result<Accepted, SubmitError> {
+        self.detached(Course::verify(submission, self.rules.clone())).await
+    }
+
+    /// Pays: checks, claim, broadcast, credit. It runs to its end even if the caller is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`].
+    pub async fn pay(&self, submission: Submission) -> Result<Accepted, SubmitError> {
+        self.detached(Course::pay(submission, self.rules.clone())).await
+    }
+
+    fn detached(&self, course: Course) -> impl Future<Output = Result<Accepted, SubmitError>> + use<S> {
+        let this = self.clone();
+        async move {
+            let Ok(permit) = this.room.clone().try_acquire_owned() else { return Err(SubmitError::Busy) };
+            let task = tokio::spawn(async move {
+                let accepted = this.run(course).await;
+                drop(permit);
+                accepted
+            });
+            task.await.unwrap_or(Err(SubmitError::Unavailable))
+        }
+    }
+
+    async fn run(&self, mut course: Course) -> Result<Accepted, SubmitError> {
+        let mut answer = Answer::Begin;
+        loop {
+            let moment = Moment {
+                now: self.engine.now(),
+                order: self.engine.order(),
+                seen: self.sightings.get(&course.txid()),
+            };
+            let step = course.on(answer, &*self.store, moment).map_err(|error| {
+                tracing::error!(%error, "a submission could not be judged");
+                SubmitError::Unavailable
+            })?;
+            answer = match step {
+                Step::Ask(request) => Answer::Node(self.rpc.call(Lane::Submission, request).await),
+                Step::Pause(pause) => {
+                    tokio::time::sleep(pause).await;
+                    Answer::Paused
+                }
+                Step::Apply(action) => Answer::Applied(self.engine.try_apply(*action).await),
+                Step::Done(accepted) => return accepted,
+            };
+        }
+    }
+}
