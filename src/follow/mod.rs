@@ -1,3 +1,34 @@
 //! Makes the node's signals complete.
 //!
-//! Floor 5. It never writes the store; it only sends inputs to the engine.
+//! Floor 5. ZMQ is fast and loses messages without a word; RPC is slow and true. So a ZMQ message is a wake-up and
+//! a head start, and what is believed is what a [`Pass`] finds: the tip, the walk of blocks from the tip we have to
+//! the tip the node has, the mempool compared with what was examined before, and the tip again. A pass needs no
+//! ZMQ; it runs every second, and at once after anything that smells of a gap.
+//!
+//! *Presence is proof, absence is not.* A transaction that the mempool shows is in the mempool. One that it does
+//! not show may be missing because the node is in the middle of a reorg; so it is taken for lost only after two
+//! complete passes without it, and after the node refused to take it again.
+//!
+//! [`Pass`], [`Meeting`] (one transaction from ZMQ) and [`Survey`] (who the node is, what it publishes) are state
+//! machines without I/O: each asks for one thing at a time, a [`Step`], and is given an [`Answer`].
+//! [`Follower`] is the thin loop around them. It never writes the store; it only sends inputs to the engine.
+
+mod clock;
+mod follower;
+mod health;
+mod matters;
+mod meeting;
+mod memory;
+mod pass;
+mod step;
+mod survey;
+mod walk;
+
+pub use clock::ClockWatch;
+pub use follower::{Follower, FollowerSettings};
+pub use health::{Health, Reason};
+pub use meeting::Meeting;
+pub use memory::Memory;
+pub use pass::{Pass, PassEnd};
+pub use step::{Answer, FollowError, Moment, Step};
+pub use survey::{Survey, Surveyed};

@@ -1,0 +1,326 @@
+//! The loop around the machines of this room.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+
+use super::{
+    Answer, ClockWatch, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey, Surveyed,
+};
+use crate::{
+    bch::{Block, Network, Transaction},
+    engine::{Engine, EngineError, Sightings},
+    ledger::{Action, View},
+    node::{Lane, NodeError, Rpc, Signal, Topic},
+};
+
+/// How many transactions of ZMQ are asked of the node at once; what comes on top is left to a pass.
+const MOST_MEETINGS: usize = 256;
+
+/// For how long after a complete pass the node's word is taken to be known up to now.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How the node is followed.
+#[derive(Clone, Debug)]
+pub struct FollowerSettings {
+    /// The network that the node must be on.
+    pub network: Network,
+    /// The topics that the node should publish.
+    pub topics: Vec<Topic>,
+    /// How often a pass is made when nothing calls for one earlier.
+    pub heartbeat: Duration,
+    /// How often time passes for the ledger.
+    pub tick: Duration,
+}
+
+impl FollowerSettings {
+    /// A pass and a tick every second.
+    pub fn new(network: Network, topics: Vec<Topic>) -> Self {
+        Self { network, topics, heartbeat: Duration::from_secs(1), tick: Duration::from_secs(1) }
+    }
+}
+
+/// Follows the node. Cheap to clone.
+#[derive(Debug)]
+pub struct Follower<S> {
+    store: Arc<S>,
+    engine: Engine,
+    rpc: Rpc,
+    sightings: Arc<Sightings>,
+    memory: Arc<Memory>,
+    health: Health,
+    settings: Arc<FollowerSettings>,
+    /// A pass is called for.
+    wake: Arc<Notify>,
+    /// A survey is called for.
+    resurvey: Arc<std::sync::atomic::AtomicBool>,
+    room: Arc<Semaphore>,
+}
+
+impl<S> Clone for Follower<S> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            engine: self.engine.clone(),
+            rpc: self.rpc.clone(),
+            sightings: self.sightings.clone(),
+            memory: self.memory.clone(),
+            health: self.health.clone(),
+            settings: self.settings.clone(),
+            wake: self.wake.clone(),
+            resurvey: self.resurvey.clone(),
+            room: self.room.clone(),
+        }
+    }
+}
+
+/// What a step came to.
+enum Performed<T> {
+    Answer(Answer),
+    Done(T),
+}
+
+impl<S: View + Send + Sync + 'static> Follower<S> {
+    /// A follower that has not begun.
+    pub fn new(
+        store: Arc<S>,
+        engine: Engine,
+        rpc: Rpc,
+        sightings: Arc<Sightings>,
+        health: Health,
+        settings: FollowerSettings,
+    ) -> Self {
+        Self {
+            store,
+            engine,
+            rpc,
+            sightings,
+            memory: Arc::default(),
+            health,
+            settings: Arc::new(settings),
+            wake: Arc::default(),
+            resurvey: Arc::new(true.into()),
+            room: Arc::new(Semaphore::new(MOST_MEETINGS)),
+        }
+    }
+
+    /// Follows until told to stop. `signals` must be subscribed before this begins, so that what happens between
+    /// the subscription and the first snapshot is in one of the two.
+    pub async fn run(self, signals: mpsc::Receiver<Signal>, mut shutdown: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.clone().listen(signals));
+        tasks.spawn(self.clone().pass_after_pass());
+        tasks.spawn(self.tick());
+        // An error means that whoever could tell us to stop is gone, which is the same.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+        tasks.shutdown().await;
+    }
+
+    async fn listen(self, mut signals: mpsc::Receiver<Signal>) {
+        let met = metrics::counter!("jppd_transactions_met_total");
+        while let Some(signal) = signals.recv().await {
+            match signal {
+                Signal::Transaction { raw } => {
+                    met.increment(1);
+                    self.meet(raw);
+                }
+                Signal::Connected(topic) => {
+                    tracing::info!(%topic, "ZMQ is connected");
+                    self.resurvey.store(true, std::sync::atomic::Ordering::Relaxed);
+                    self.wake.notify_one();
+                }
+                Signal::Disconnected(topic) => {
+                    tracing::warn!(%topic, "ZMQ lost its connection");
+                    self.wake.notify_one();
+                }
+                Signal::Gap { topic, expected, got } => {
+                    tracing::info!(%topic, expected, got, "ZMQ messages are missing");
+                    self.wake.notify_one();
+                }
+                Signal::Overflow { dropped } => {
+                    tracing::warn!(dropped, "ZMQ messages came faster than they were read");
+                    self.wake.notify_one();
+                }
+                Signal::Block(_) | Signal::DoubleSpend(_) => self.wake.notify_one(),
+            }
+        }
+    }
+
+    /// Takes a transaction from ZMQ as far as it goes without asking anybody, and hands the rest on.
+    fn meet(&self, raw: Bytes) {
+        // Noted before it is looked up, with what was on disk before it came.
+        let moment = self.moment();
+        let Ok(transaction) = Transaction::decode(raw) else {
+            metrics::counter!("jppd_transactions_undecodable_total").increment(1);
+            return;
+        };
+        let mut meeting = Meeting::new(transaction.shared(), moment, &self.sightings, self.memory.clone());
+        let step = match meeting.on(Answer::Begin, &*self.store) {
+            Ok(Step::Done(())) => return,
+            Ok(step) => step,
+            Err(error) => {
+                tracing::error!(%error, "a transaction could not be looked up");
+                return;
+            }
+        };
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            self.wake.notify_one();
+            return;
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = this.finish_meeting(meeting, step).await {
+                tracing::info!(%error, "a matching transaction is left to the next pass");
+                this.wake.notify_one();
+            }
+            drop(permit);
+        });
+    }
+
+    async fn finish_meeting(&self, mut meeting: Meeting, mut step: Step<()>) -> Result<(), FollowError> {
+        loop {
+            match self.perform(step).await? {
+                Performed::Answer(answer) => step = meeting.on(answer, &*self.store)?,
+                Performed::Done(()) => return Ok(()),
+            }
+        }
+    }
+
+    async fn pass_after_pass(self) {
+        let mut clock = ClockWatch::new(self.engine.now(), Instant::now());
+        let mut surveyed: Option<Surveyed> = None;
+        let passes = metrics::counter!("jppd_passes_total");
+        let seconds = metrics::histogram!("jppd_pass_seconds");
+        loop {
+            let started = Instant::now();
+            let mut reasons = BTreeSet::new();
+            if clock.is_ahead(self.engine.now(), Instant::now()) {
+                reasons.insert(Reason::ClockAhead);
+            }
+            match self.round(&mut surveyed, &reasons).await {
+                Ok(PassEnd::Complete) => {
+                    self.health.pass_ended();
+                    passes.increment(1);
+                    seconds.record(started.elapsed());
+                }
+                Ok(PassEnd::Restless) => tracing::warn!("the chain moved faster than it could be followed"),
+                Err(error) => {
+                    tracing::debug!(%error, "a pass came to nothing");
+                    reasons.extend(reason_of(&error));
+                    // What was known of the node may not hold for the one that comes back.
+                    surveyed = None;
+                }
+            }
+            if !self.memory.is_complete() {
+                reasons.insert(Reason::Starting);
+            }
+            if self.engine.is_failing() {
+                reasons.insert(Reason::StoreUnavailable);
+            }
+            reasons.extend(surveyed.iter().flat_map(|surveyed| surveyed.reasons.clone()));
+            self.health.set(reasons);
+            let _ = tokio::time::timeout(self.settings.heartbeat, self.wake.notified()).await;
+        }
+    }
+
+    /// A survey if one is called for, and a pass.
+    async fn round(
+        &self,
+        surveyed: &mut Option<Surveyed>,
+        reasons: &BTreeSet<Reason>,
+    ) -> Result<PassEnd, FollowError> {
+        if self.resurvey.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            *surveyed = None;
+        }
+        let found = match surveyed {
+            Some(found) => found,
+            None => surveyed.insert(self.survey().await?),
+        };
+        if !found.ours {
+            return Ok(PassEnd::Restless);
+        }
+        let mut pass = Pass::new(self.sightings.clone(), self.memory.clone());
+        let mut answer = Answer::Begin;
+        loop {
+            let step = pass.on(answer, &*self.store, self.moment())?;
+            self.tell_progress(&pass, found, reasons);
+            match self.perform(step).await? {
+                Performed::Answer(next) => answer = next,
+                Performed::Done(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// A long walk is told while it goes on.
+    fn tell_progress(&self, pass: &Pass, found: &Surveyed, reasons: &BTreeSet<Reason>) {
+        let remaining = pass.remaining_blocks();
+        if remaining < 2 || !remaining.is_multiple_of(100) {
+            return;
+        }
+        let mut reasons: BTreeSet<Reason> = reasons.union(&found.reasons).cloned().collect();
+        reasons.insert(Reason::CatchingUp { remaining });
+        self.health.set(reasons);
+    }
+
+    async fn survey(&self) -> Result<Surveyed, FollowError> {
+        let mut survey = Survey::new(self.settings.network, self.settings.topics.clone());
+        let mut answer = Answer::Begin;
+        loop {
+            match self.perform(survey.on(answer)?).await? {
+                Performed::Answer(next) => answer = next,
+                Performed::Done(found) => return Ok(found),
+            }
+        }
+    }
+
+    async fn tick(self) {
+        let mut interval = tokio::time::interval(self.settings.tick);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let judge_expiry = self.health.passed_within(FRESH) && !self.health.has(&Reason::ClockAhead);
+            match self.engine.apply(Action::Tick { judge_expiry }).await {
+                Ok(_) | Err(EngineError::Unavailable | EngineError::Busy) => {}
+                Err(EngineError::Stopped) => return,
+            }
+        }
+    }
+
+    async fn perform<T>(&self, step: Step<T>) -> Result<Performed<T>, FollowError> {
+        Ok(Performed::Answer(match step {
+            Step::Ask(request) => Answer::Node(self.rpc.call(Lane::Follow, request).await?),
+            Step::Decode(raw) => {
+                let decoded = tokio::task::spawn_blocking(move || Block::decode(&raw).map(Arc::new)).await;
+                Answer::Decoded(decoded.map_err(|_| FollowError::Confused)?)
+            }
+            Step::Apply(action) => Answer::Applied(self.engine.apply(*action).await?),
+            Step::Done(done) => return Ok(Performed::Done(done)),
+        }))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.engine.now(), order: self.engine.order() }
+    }
+}
+
+fn reason_of(error: &FollowError) -> Option<Reason> {
+    match error {
+        FollowError::Node(NodeError::Unauthorized) => Some(Reason::NodeUnauthorized),
+        FollowError::Node(NodeError::Expired) => Some(Reason::NodeSoftwareExpired),
+        FollowError::Node(NodeError::WarmingUp) | FollowError::MempoolNotLoaded => Some(Reason::NodeWarmingUp),
+        FollowError::Node(NodeError::Busy) => None,
+        FollowError::Node(_) => Some(Reason::NodeUnreachable),
+        FollowError::Engine(_) | FollowError::Read(_) => Some(Reason::StoreUnavailable),
+        FollowError::OtherChain => Some(Reason::OtherNetwork { chain: "unknown".to_owned() }),
+        FollowError::NoSuchBlock(_) | FollowError::Block(_) | FollowError::Confused => Some(Reason::NodeUnreachable),
+    }
+}

@@ -1,0 +1,96 @@
+//! One transaction from ZMQ.
+
+use std::sync::Arc;
+
+use super::{Answer, FollowError, Memory, Moment, Step, matters::matters};
+use crate::{
+    bch::Transaction,
+    engine::Sightings,
+    invoice::FirstSeen,
+    ledger::{
+        Action, Observation, Reads, View,
+        tables::{Place, Transactions},
+    },
+    node::{Reply, Request},
+};
+
+/// One transaction from ZMQ. The node publishes it when it enters the mempool, and also when it is mined,
+/// disconnected, or added again: so a match is asked of the node before it counts.
+#[derive(Debug)]
+pub struct Meeting {
+    transaction: Arc<Transaction>,
+    first_seen: FirstSeen,
+    memory: Arc<Memory>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Start,
+    Seen,
+    Entry,
+    Mempool,
+}
+
+impl Meeting {
+    /// Notes when a transaction was first seen: now, or before. That must come before anything is looked up, so
+    /// that an invoice registered in between is older than the transaction for certain, or does not get it.
+    pub fn new(
+        transaction: Arc<Transaction>,
+        moment: Moment,
+        sightings: &Sightings,
+        memory: Arc<Memory>,
+    ) -> Self {
+        let first_seen = sightings.note(transaction.txid(), moment.first_seen());
+        Self { transaction, first_seen, memory, stage: Stage::Start }
+    }
+
+    /// Takes an answer and says what is next.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError`]; a pass finds the transaction later.
+    pub fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<()>, FollowError> {
+        let txid = self.transaction.txid();
+        match (self.stage, answer) {
+            (Stage::Start, Answer::Begin) => {
+                if !matters(view, &self.transaction)? {
+                    self.memory.examined(txid);
+                    return Ok(Step::Done(()));
+                }
+                let known = Reads::<Transactions>::get(view, &txid)?;
+                if known.is_some_and(|known| matches!(known.place, Place::Mempool | Place::Block { .. })) {
+                    return Ok(Step::Done(()));
+                }
+                tracing::debug!(%txid, "a transaction matches");
+                self.stage = Stage::Seen;
+                Ok(self.observed(Observation::Seen))
+            }
+            (Stage::Seen, Answer::Applied(_)) => {
+                self.stage = Stage::Entry;
+                Ok(Step::Ask(Request::MempoolEntry(txid)))
+            }
+            (Stage::Entry, Answer::Node(Reply::MempoolEntry(entry))) => {
+                if entry.is_none() {
+                    // Mined, most likely, or gone again: a block or a pass decides.
+                    return Ok(Step::Done(()));
+                }
+                self.stage = Stage::Mempool;
+                Ok(self.observed(Observation::Mempool))
+            }
+            (Stage::Mempool, Answer::Applied(_)) => {
+                self.memory.examined(txid);
+                Ok(Step::Done(()))
+            }
+            _ => Err(FollowError::Confused),
+        }
+    }
+
+    fn observed(&self, observation: Observation) -> Step<()> {
+        Step::Apply(Box::new(Action::Observed {
+            transaction: self.transaction.clone(),
+            first_seen: self.first_seen,
+            observation,
+        }))
+    }
+}

@@ -1,0 +1,62 @@
+//! What the follower remembers between passes.
+
+use std::collections::{HashMap, HashSet};
+
+use parking_lot::Mutex;
+
+use crate::bch::Txid;
+
+/// What the follower remembers between passes. All of it can be lost: a pass with an empty memory looks at
+/// everything again.
+#[derive(Debug, Default)]
+pub struct Memory {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Transactions of the mempool that were examined to the end: they match nothing, or their credit is on disk.
+    examined: HashSet<Txid, foldhash::fast::RandomState>,
+    /// Tracked transactions that were not in the mempool, and for how many complete passes in a row.
+    absent: HashMap<Txid, u32, foldhash::fast::RandomState>,
+    /// Whether a pass was completed since the start.
+    complete: bool,
+}
+
+impl Memory {
+    /// Whether a transaction needs no further look for as long as it stays in the mempool.
+    pub fn is_examined(&self, txid: &Txid) -> bool {
+        self.inner.lock().examined.contains(txid)
+    }
+
+    /// Notes that a transaction was examined to the end.
+    pub fn examined(&self, txid: Txid) {
+        self.inner.lock().examined.insert(txid);
+    }
+
+    /// Whether a pass was completed since the start.
+    pub fn is_complete(&self) -> bool {
+        self.inner.lock().complete
+    }
+
+    /// Forgets everything but the mempool of a complete pass. Gives what left it since.
+    pub(super) fn pass_ended(&self, mempool: &HashSet<Txid, foldhash::fast::RandomState>) -> Vec<Txid> {
+        let mut inner = self.inner.lock();
+        inner.complete = true;
+        inner.absent.retain(|txid, _| !mempool.contains(txid));
+        inner.examined.extract_if(|txid| !mempool.contains(txid)).collect()
+    }
+
+    /// Counts one more complete pass without this transaction, and gives how many there were.
+    pub(super) fn absent(&self, txid: Txid) -> u32 {
+        let mut inner = self.inner.lock();
+        let passes = inner.absent.entry(txid).or_insert(0);
+        *passes += 1;
+        *passes
+    }
+
+    /// Stops counting.
+    pub(super) fn settled(&self, txid: &Txid) {
+        self.inner.lock().absent.remove(txid);
+    }
+}

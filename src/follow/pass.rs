@@ -1,0 +1,285 @@
+//! One pass over chain and mempool.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{Answer, FollowError, Memory, Moment, Step, matters::matters, walk::Walk};
+use crate::{
+    bch::{BlockHash, Transaction, Txid},
+    engine::Sightings,
+    invoice::{FirstSeen, Sighting, Timestamp},
+    ledger::{
+        Action, Observation, Reads, View,
+        tables::{Counters, Place, Transactions, Unconfirmed},
+    },
+    node::{Reply, Request, SendOutcome, Snapshot},
+};
+
+/// How many transactions are fetched at a time.
+const CHUNK: usize = 1000;
+
+/// For how many complete passes a tracked transaction is absent before it is sent again.
+const ABSENT_PASSES: u32 = 2;
+
+/// How often a tip that moved under the pass is followed before the pass gives up, and is begun anew later.
+const MOST_TIPS: u32 = 100;
+
+/// One pass: the tip, the walk to it, the mempool, the tip again.
+#[derive(Debug)]
+pub struct Pass {
+    sightings: Arc<Sightings>,
+    memory: Arc<Memory>,
+    stage: Stage,
+    tips: u32,
+    /// Tracked transactions outside blocks, read before the mempool was.
+    tracked: Vec<Txid>,
+    mempool: HashSet<Txid, foldhash::fast::RandomState>,
+    unknown: VecDeque<Txid>,
+    fetched: VecDeque<Arc<Transaction>>,
+    gone: VecDeque<Txid>,
+}
+
+/// What a pass found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PassEnd {
+    /// Chain and mempool were seen whole.
+    Complete,
+    /// The tip moved again and again.
+    Restless,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Snapshot,
+    Walk(Box<Walk>),
+    Fetch(Vec<Txid>),
+    /// Asking since when a transaction was in the mempool that is older than this process.
+    Entry(Arc<Transaction>),
+    Observe(Txid),
+    Resend(Txid),
+    Lose(Txid),
+    Return(Txid),
+}
+
+impl Pass {
+    /// A pass with what is remembered of the passes before.
+    pub fn new(sightings: Arc<Sightings>, memory: Arc<Memory>) -> Self {
+        Self {
+            sightings,
+            memory,
+            stage: Stage::Snapshot,
+            tips: 0,
+            tracked: Vec::new(),
+            mempool: HashSet::default(),
+            unknown: VecDeque::new(),
+            fetched: VecDeque::new(),
+            gone: VecDeque::new(),
+        }
+    }
+
+    /// How many blocks remain to be connected, while it walks.
+    pub fn remaining_blocks(&self) -> u32 {
+        if let Stage::Walk(walk) = &self.stage { walk.remaining() } else { 0 }
+    }
+
+    /// Takes an answer and says what is next.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError`]; the next pass begins anew, and nothing is lost.
+    pub fn on<V: View>(&mut self, answer: Answer, view: &V, moment: Moment) -> Result<Step<PassEnd>, FollowError> {
+        match (&mut self.stage, answer) {
+            (Stage::Snapshot, Answer::Begin) => self.ask_snapshot(view),
+            (Stage::Snapshot, Answer::Node(Reply::Snapshot(snapshot))) => self.snapshot(snapshot, view),
+            (Stage::Walk(walk), answer) => match walk.on(answer, view)? {
+                Step::Ask(request) => Ok(Step::Ask(request)),
+                Step::Decode(raw) => Ok(Step::Decode(raw)),
+                Step::Apply(action) => Ok(Step::Apply(action)),
+                Step::Done(()) => {
+                    self.stage = Stage::Snapshot;
+                    self.ask_snapshot(view)
+                }
+            },
+            (Stage::Fetch(asked), Answer::Node(Reply::RawTransactions(raws))) => {
+                let asked = std::mem::take(asked);
+                self.take_in(&asked, raws, moment);
+                self.examine(view, moment)
+            }
+            (Stage::Entry(tx), Answer::Node(Reply::MempoolEntry(entry))) => {
+                let tx = tx.clone();
+                let Some(entry) = entry else { return self.examine(view, moment) };
+                let seen = FirstSeen {
+                    sighting: Sighting::MempoolTime(entry.time_s),
+                    at: Timestamp::from_secs(entry.time_s).min(moment.now),
+                };
+                Ok(self.observe(tx, seen))
+            }
+            (Stage::Observe(txid), Answer::Applied(_)) => {
+                self.memory.examined(*txid);
+                self.examine(view, moment)
+            }
+            (Stage::Resend(txid), Answer::Node(Reply::Sent(sent))) => {
+                let txid = *txid;
+                self.resent(txid, &sent, view, moment)
+            }
+            (Stage::Lose(txid) | Stage::Return(txid), Answer::Applied(_)) => {
+                self.memory.settled(txid);
+                self.resend(view)
+            }
+            _ => Err(FollowError::Confused),
+        }
+    }
+
+    fn ask_snapshot<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        self.tips += 1;
+        if self.tips > MOST_TIPS {
+            return Ok(Step::Done(PassEnd::Restless));
+        }
+        // Before the mempool is asked: what is tracked from now on is not absent for not being in it.
+        let all = Reads::<Unconfirmed>::range(view, txid_of(0)..=txid_of(0xff), usize::MAX)?;
+        self.tracked = all.into_iter().map(|(txid, ())| txid).collect();
+        Ok(Step::Ask(Request::Snapshot))
+    }
+
+    fn snapshot<V: View>(&mut self, snapshot: Snapshot, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        if !snapshot.loaded {
+            return Err(FollowError::MempoolNotLoaded);
+        }
+        let ours = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip.map(|(_, hash)| hash);
+        if ours != Some(snapshot.tip_before) {
+            return self.walk(snapshot.tip_before, view);
+        }
+        if snapshot.tip_before != snapshot.tip_after {
+            return self.walk(snapshot.tip_after, view);
+        }
+        self.unknown =
+            snapshot.txids.iter().filter(|txid| !self.memory.is_examined(txid)).copied().collect();
+        self.mempool = snapshot.txids.into_iter().collect();
+        self.fetch(view)
+    }
+
+    fn walk<V: View>(&mut self, tip: BlockHash, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        let mut walk = Walk::to(tip, self.sightings.clone());
+        let step = walk.on(Answer::Begin, view)?;
+        self.stage = Stage::Walk(Box::new(walk));
+        match step {
+            Step::Ask(request) => Ok(Step::Ask(request)),
+            Step::Decode(_) | Step::Apply(_) | Step::Done(()) => Err(FollowError::Confused),
+        }
+    }
+
+    fn fetch<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        let chunk: Vec<Txid> = self.unknown.drain(..self.unknown.len().min(CHUNK)).collect();
+        if chunk.is_empty() {
+            return self.finish(view);
+        }
+        self.stage = Stage::Fetch(chunk.clone());
+        Ok(Step::Ask(Request::RawTransactions(chunk)))
+    }
+
+    /// Notes every transaction before anything is looked up for any of them.
+    fn take_in(&mut self, asked: &[Txid], raws: Vec<Option<bytes::Bytes>>, moment: Moment) {
+        for (txid, raw) in asked.iter().zip(raws) {
+            let Some(raw) = raw else { continue };
+            match Transaction::decode(raw) {
+                Ok(tx) if tx.txid() == *txid => self.fetched.push_back(tx.shared()),
+                Ok(_) | Err(_) => tracing::error!(%txid, "the node sent a transaction that is none"),
+            }
+        }
+        for tx in &self.fetched {
+            // What was there when we started is noted as well: an invoice created later is younger.
+            if self.memory.is_complete() {
+                self.sightings.note(tx.txid(), moment.first_seen());
+            }
+        }
+    }
+
+    fn examine<V: View>(&mut self, view: &V, moment: Moment) -> Result<Step<PassEnd>, FollowError> {
+        while let Some(tx) = self.fetched.pop_front() {
+            let txid = tx.txid();
+            if !matters(view, &tx)? {
+                self.sightings.note(txid, moment.first_seen());
+                self.memory.examined(txid);
+                continue;
+            }
+            if let Some(seen) = self.sightings.get(&txid) {
+                return Ok(self.observe(tx, seen));
+            }
+            // Older than this process: the node's word for its age decides.
+            self.stage = Stage::Entry(tx);
+            return Ok(Step::Ask(Request::MempoolEntry(txid)));
+        }
+        self.fetch(view)
+    }
+
+    fn observe(&mut self, transaction: Arc<Transaction>, seen: FirstSeen) -> Step<PassEnd> {
+        let first_seen = self.sightings.note(transaction.txid(), seen);
+        self.stage = Stage::Observe(transaction.txid());
+        let observation = Observation::Mempool;
+        Step::Apply(Box::new(Action::Observed { transaction, first_seen, observation }))
+    }
+
+    /// The mempool was seen whole: what is tracked and absent from it is counted.
+    fn finish<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        for txid in self.memory.pass_ended(&self.mempool) {
+            self.sightings.left(txid);
+        }
+        for txid in std::mem::take(&mut self.tracked) {
+            if self.mempool.contains(&txid) {
+                self.memory.settled(&txid);
+            } else if self.memory.absent(txid) >= ABSENT_PASSES {
+                self.gone.push_back(txid);
+            }
+        }
+        self.resend(view)
+    }
+
+    fn resend<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        while let Some(txid) = self.gone.pop_front() {
+            match Reads::<Transactions>::get(view, &txid)? {
+                Some(record) if matches!(record.place, Place::Seen | Place::Mempool) => {
+                    tracing::info!(%txid, "a payment left the mempool; sending it again");
+                    self.stage = Stage::Resend(txid);
+                    return Ok(Step::Ask(Request::Send(record.raw)));
+                }
+                _ => self.memory.settled(&txid),
+            }
+        }
+        Ok(Step::Done(PassEnd::Complete))
+    }
+
+    fn resent<V: View>(
+        &mut self,
+        txid: Txid,
+        sent: &SendOutcome,
+        view: &V,
+        moment: Moment,
+    ) -> Result<Step<PassEnd>, FollowError> {
+        match sent {
+            SendOutcome::Accepted => {
+                let record = Reads::<Transactions>::get(view, &txid)?;
+                let decoded = record.and_then(|record| {
+                    let seen = record.first_seen.unwrap_or(moment.first_seen());
+                    Transaction::decode(record.raw).ok().map(|tx| (tx.shared(), seen))
+                });
+                let Some((transaction, first_seen)) = decoded else { return self.resend(view) };
+                self.stage = Stage::Return(txid);
+                let observation = Observation::Mempool;
+                Ok(Step::Apply(Box::new(Action::Observed { transaction, first_seen, observation })))
+            }
+            // The block walk finds it.
+            SendOutcome::AlreadyInChain => self.resend(view),
+            SendOutcome::MissingInputs | SendOutcome::Refused { .. } => {
+                tracing::warn!(%txid, ?sent, "a payment is lost");
+                self.stage = Stage::Lose(txid);
+                Ok(Step::Apply(Box::new(Action::Lost { txid })))
+            }
+        }
+    }
+}
+
+fn txid_of(byte: u8) -> Txid {
+    bitcoincash::hashes::Hash::from_byte_array([byte; 32])
+}

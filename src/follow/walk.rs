@@ -1,0 +1,161 @@
+//! The walk of blocks: from the tip we have to the tip the node has.
+
+use std::sync::Arc;
+
+use super::{Answer, FollowError, Step};
+use crate::{
+    bch::{Block, BlockHash},
+    engine::Sightings,
+    ledger::{
+        Action, ReadError, Reads, View,
+        tables::{Chain, Counters},
+    },
+    node::{Reply, Request},
+};
+
+/// How many transactions of a block go into one input: a submission never waits for a whole block.
+const PART: usize = 2000;
+
+/// The walk from the tip we have to a tip of the node: back along the node's headers to a block that is on our
+/// chain, ours above it undone one by one, the node's connected one by one, the oldest first.
+///
+/// Only the node's own links are followed, never heights: those change under one's feet.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// What remains to be connected, the newest first.
+    path: Vec<(u32, BlockHash)>,
+    stage: Stage,
+    sightings: Arc<Sightings>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Headers(BlockHash),
+    Anchor,
+    /// Undoing our blocks above this height.
+    Undo(u32),
+    Fetch(u32, BlockHash),
+    Decode(u32, BlockHash),
+    /// Applying a block from this transaction on.
+    Part(u32, Arc<Block>, usize),
+    Connect(Arc<Block>),
+}
+
+impl Walk {
+    /// A walk to a tip of the node.
+    pub(super) fn to(tip: BlockHash, sightings: Arc<Sightings>) -> Self {
+        Self { path: Vec::new(), stage: Stage::Headers(tip), sightings }
+    }
+
+    /// How many blocks remain to be connected.
+    pub(super) fn remaining(&self) -> u32 {
+        u32::try_from(self.path.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes an answer and says what is next.
+    pub(super) fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<()>, FollowError> {
+        match (&self.stage, answer) {
+            (Stage::Headers(hash), Answer::Begin) => Ok(Step::Ask(Request::Header(*hash))),
+            (Stage::Headers(hash), Answer::Node(Reply::Header(header))) => {
+                let header = header.ok_or(FollowError::NoSuchBlock(*hash))?;
+                let Some((ours, _)) = tip(view)? else {
+                    // The first start of all: what is there is older than every invoice.
+                    self.stage = Stage::Anchor;
+                    return Ok(apply(Action::Anchor { height: header.height, hash: header.hash }));
+                };
+                if Reads::<Chain>::get(view, &header.height)? == Some(header.hash) {
+                    self.stage = Stage::Undo(header.height);
+                    return self.undo(header.height, view);
+                }
+                let previous = header.previous.ok_or(FollowError::OtherChain)?;
+                // Our chain begins at its anchor; below it there is nothing to meet.
+                if header.height < ours && is_below_anchor(view, header.height)? {
+                    return Err(FollowError::OtherChain);
+                }
+                self.path.push((header.height, header.hash));
+                self.stage = Stage::Headers(previous);
+                Ok(Step::Ask(Request::Header(previous)))
+            }
+            (Stage::Anchor, Answer::Applied(_)) => Ok(Step::Done(())),
+            (Stage::Undo(fork), Answer::Applied(_)) => {
+                let fork = *fork;
+                self.undo(fork, view)
+            }
+            (Stage::Fetch(height, hash), Answer::Node(Reply::Block(raw))) => {
+                let raw = raw.ok_or(FollowError::NoSuchBlock(*hash))?;
+                self.stage = Stage::Decode(*height, *hash);
+                Ok(Step::Decode(raw))
+            }
+            (Stage::Decode(height, hash), Answer::Decoded(block)) => {
+                let block = block?;
+                if block.hash != *hash {
+                    return Err(FollowError::NoSuchBlock(*hash));
+                }
+                let height = *height;
+                Ok(self.part(height, block, 0))
+            }
+            (Stage::Part(height, block, from), Answer::Applied(_)) => {
+                let (height, block, from) = (*height, block.clone(), from.saturating_add(PART));
+                if from < block.transactions.len() {
+                    return Ok(self.part(height, block, from));
+                }
+                let hash = block.hash;
+                self.stage = Stage::Connect(block);
+                Ok(apply(Action::BlockConnected { hash, height }))
+            }
+            (Stage::Connect(block), Answer::Applied(_)) => {
+                for tx in &block.transactions {
+                    self.sightings.left(tx.txid());
+                }
+                Ok(self.next())
+            }
+            _ => Err(FollowError::Confused),
+        }
+    }
+
+    fn undo<V: View>(&mut self, fork: u32, view: &V) -> Result<Step<()>, FollowError> {
+        match tip(view)? {
+            Some((height, hash)) if height > fork => {
+                tracing::info!(height, %hash, "a block is not on the node's chain any more");
+                Ok(apply(Action::BlockDisconnected { hash, height }))
+            }
+            _ => Ok(self.next()),
+        }
+    }
+
+    fn next(&mut self) -> Step<()> {
+        match self.path.pop() {
+            Some((height, hash)) => {
+                self.stage = Stage::Fetch(height, hash);
+                Step::Ask(Request::Block(hash))
+            }
+            None => Step::Done(()),
+        }
+    }
+
+    fn part(&mut self, height: u32, block: Arc<Block>, from: usize) -> Step<()> {
+        let transactions = block
+            .transactions
+            .iter()
+            .skip(from)
+            .take(PART)
+            .map(|tx| (Arc::new(tx.clone()), self.sightings.get(&tx.txid())))
+            .collect();
+        let (hash, time_s) = (block.hash, block.time_s);
+        self.stage = Stage::Part(height, block, from);
+        apply(Action::BlockPart { hash, height, time_s, transactions })
+    }
+}
+
+fn apply(action: Action) -> Step<()> {
+    Step::Apply(Box::new(action))
+}
+
+fn tip<V: View>(view: &V) -> Result<Option<(u32, BlockHash)>, ReadError> {
+    Ok(Reads::<Counters>::get(view, &())?.unwrap_or_default().tip)
+}
+
+fn is_below_anchor<V: View>(view: &V, height: u32) -> Result<bool, ReadError> {
+    let first = Reads::<Chain>::range(view, 0..=u32::MAX, 1)?;
+    Ok(first.first().is_some_and(|(anchor, _)| height <= *anchor))
+}
