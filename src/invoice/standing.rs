@@ -1,7 +1,7 @@
 //! Where the credits leave an invoice: a pure function.
 
-use super::{Credit, Invoice, Phase, Timestamp, Via, matching::is_satisfied_by};
-use crate::bch::Txid;
+use super::{Credit, Invoice, Phase, RequiredOutput, Timestamp, Via, matching::is_satisfied_by};
+use crate::bch::{Token, Txid};
 
 /// Confirmations are counted up to here; more than that nobody asks for.
 const MOST_CONFIRMATIONS: u32 = 100;
@@ -45,6 +45,23 @@ pub struct OutputStanding {
     pub token_overpaid: u64,
 }
 
+impl OutputStanding {
+    /// Counts one more output that was credited to a required one.
+    pub fn count(&mut self, required: &RequiredOutput, satoshis: u64, token: Option<&Token>) {
+        self.credited = self.credited.saturating_add(satoshis);
+        match &required.token {
+            None => self.satisfied |= self.credited >= required.satoshis,
+            Some(asked) => {
+                let enough = is_satisfied_by(Some(asked), token) && satoshis >= required.satoshis;
+                let met = token.map_or(0, |token| token.amount);
+                let spare = if enough && !self.satisfied { met.saturating_sub(asked.amount) } else { met };
+                self.token_overpaid = self.token_overpaid.saturating_add(spare);
+                self.satisfied |= enough;
+            }
+        }
+    }
+}
+
 /// The credits that make an invoice paid: the live ones, in the order of crediting, until every required output is
 /// satisfied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +74,7 @@ pub struct Settlement {
     pub paid_at: Timestamp,
     /// How it came to be known.
     pub via: Via,
-    /// Whether one of them was late.
+    /// Whether one of them was late; whatever settles a withdrawn invoice is.
     pub late: bool,
     /// The least confirmations of its transactions, counted to 100.
     pub confirmations: u32,
@@ -94,19 +111,7 @@ impl Standing {
             let (Some(required), Some(output)) = (invoice.outputs.get(index), outputs.get_mut(index)) else {
                 continue;
             };
-            output.credited = output.credited.saturating_add(credit.satoshis);
-            match &required.token {
-                None => output.satisfied |= output.credited >= required.satoshis,
-                Some(asked) => {
-                    let enough = is_satisfied_by(Some(asked), credit.token.as_ref())
-                        && credit.satoshis >= required.satoshis;
-                    let met = credit.token.as_ref().map_or(0, |token| token.amount);
-                    let spare =
-                        if enough && !output.satisfied { met.saturating_sub(asked.amount) } else { met };
-                    output.token_overpaid = output.token_overpaid.saturating_add(spare);
-                    output.satisfied |= enough;
-                }
-            }
+            output.count(required, credit.satoshis, credit.token.as_ref());
             if !settled {
                 settling.push(credit);
                 settled = outputs.iter().all(|output| output.satisfied);
@@ -116,7 +121,7 @@ impl Standing {
         for output in outputs.iter_mut().filter(|output| !output.satisfied) {
             output.token_overpaid = 0;
         }
-        let settlement = if settled { Settlement::of(&settling, tip_height) } else { None };
+        let settlement = if settled { Settlement::of(phase, &settling, tip_height) } else { None };
         let sum = |part: fn(u64, u64) -> u64| {
             invoice.outputs.iter().zip(&outputs).fold(0u64, |sum, (required, output)| {
                 sum.saturating_add(part(required.satoshis, output.credited))
@@ -145,7 +150,7 @@ impl Standing {
 }
 
 impl Settlement {
-    fn of(settling: &[&Credit], tip_height: Option<u32>) -> Option<Self> {
+    fn of(phase: Phase, settling: &[&Credit], tip_height: Option<u32>) -> Option<Self> {
         let completing = settling.last()?;
         let mut txids = Vec::with_capacity(settling.len());
         for credit in settling {
@@ -160,7 +165,8 @@ impl Settlement {
             completed_by: completing.outpoint.txid,
             paid_at: completing.live_since.unwrap_or(completing.first_seen),
             via: completing.via,
-            late: settling.iter().any(|credit| credit.late),
+            // Nothing counted when it was withdrawn, so all that counts now began to count after that.
+            late: matches!(phase, Phase::Cancelled { .. }) || settling.iter().any(|credit| credit.late),
             confirmations: confirmations.min(MOST_CONFIRMATIONS),
             in_blocks: settling
                 .iter()

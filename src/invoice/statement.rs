@@ -118,12 +118,30 @@ pub struct Statement {
     pub note: PayerNote,
     /// The height of the chain at that moment, once one is known.
     pub tip_height: Option<u32>,
+    /// Where all of its credits left it, if `credits` are not all of them: what is kept for good is kept short, and
+    /// half of the credits would tell another story.
+    pub abridged: Option<Box<Standing>>,
 }
 
 impl Statement {
     /// Where that leaves it.
     pub fn standing(&self) -> Standing {
+        if let Some(standing) = &self.abridged {
+            return Standing::clone(standing);
+        }
         Standing::of(&self.invoice, self.state.phase, &self.credits, self.tip_height)
+    }
+
+    /// Leaves out all but the first `most` credits, and what it says of them stays true.
+    pub fn abridge(&mut self, most: usize) {
+        if self.credits.len() > most {
+            let mut standing = self.standing();
+            if let Some(settlement) = &mut standing.settlement {
+                settlement.txids.truncate(most);
+            }
+            self.abridged = Some(Box::new(standing));
+            self.credits.truncate(most);
+        }
     }
 
     /// One of its credits.

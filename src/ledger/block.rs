@@ -4,17 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ReadError, View,
-    observe::credit_state,
+    observe::{credit_state, mature_at},
     scribe::Scribe,
     settle::Change,
     tables::{
-        Awaiting, BlockRecord, BlockTransactions, Blocks, Chain, Credits, Maturing, Place, Transactions,
-        Unconfirmed,
+        Awaiting, BlockRecord, BlockTransactions, Blocks, Chain, Maturing, Place, Transactions, Unconfirmed,
     },
 };
 use crate::{
-    bch::{BlockHash, OutPoint, Transaction, Txid},
-    invoice::{FirstSeen, InvoiceId, Sighting, Timestamp},
+    bch::{BlockHash, Transaction, Txid},
+    invoice::{CreditState, FirstSeen, InvoiceId, MAX_CONFIRMATIONS_REQUIRED, Sighting, Timestamp},
 };
 
 impl<V: View> Scribe<'_, V> {
@@ -37,6 +36,10 @@ impl<V: View> Scribe<'_, V> {
         time_s: u32,
         transactions: &[(Arc<Transaction>, Option<FirstSeen>)],
     ) -> Result<(), ReadError> {
+        self.abandon_all_but(Some(hash))?;
+        if self.get::<Chain>(&height)? != Some(hash) {
+            self.meta.under_way = Some((height, hash));
+        }
         let begun = match self.get::<Blocks>(&hash)? {
             Some(block) => block.begun,
             None => {
@@ -52,8 +55,14 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    /// Moves the end of the chain one block up, and tells every invoice that waited for it.
+    /// Moves the end of the chain one block up, and tells every invoice that waited for it. Once: asked again,
+    /// nothing happens.
     pub(super) fn connect_block(&mut self, hash: BlockHash, height: u32) -> Result<(), ReadError> {
+        if self.meta.tip == Some((height, hash)) {
+            return Ok(());
+        }
+        self.abandon_all_but(Some(hash))?;
+        self.meta.under_way = None;
         self.put::<Chain>(height, hash);
         self.meta.tip = Some((height, hash));
         for ((_, txid), ()) in
@@ -72,9 +81,13 @@ impl<V: View> Scribe<'_, V> {
     /// Takes the last block off the chain. The node puts its transactions back into its mempool; those it does not
     /// put back are found to be gone by a later pass.
     pub(super) fn disconnect_block(&mut self, hash: BlockHash, height: u32) -> Result<(), ReadError> {
+        if self.meta.under_way == Some((height, hash)) {
+            return self.abandon_all_but(None);
+        }
         if self.meta.tip != Some((height, hash)) {
             return Ok(());
         }
+        self.abandon_all_but(None)?;
         let below = height.checked_sub(1);
         let tip = match below {
             Some(below) => self.get::<Chain>(&below)?.map(|hash| (below, hash)),
@@ -82,14 +95,69 @@ impl<V: View> Scribe<'_, V> {
         };
         self.remove::<Chain>(height);
         self.meta.tip = tip;
-        let keys = (hash, first_txid())..=(hash, last_txid());
-        let mut touched: BTreeMap<InvoiceId, bool> = BTreeMap::new();
-        for ((_, txid), ()) in self.range::<BlockTransactions>(keys, usize::MAX)? {
-            self.remove::<BlockTransactions>((hash, txid));
-            self.unmine(txid, &mut touched)?;
-        }
+        let mut touched = BTreeMap::new();
+        self.unmine_all(hash, &mut touched)?;
+        self.come_up(height, &mut touched)?;
         for (invoice, _) in touched {
             self.refresh(invoice, Change::default())?;
+        }
+        Ok(())
+    }
+
+    /// Takes back the parts of a block that was never connected, unless it is the one that goes on: the node
+    /// turned to another one in between, perhaps while we were down.
+    fn abandon_all_but(&mut self, current: Option<BlockHash>) -> Result<(), ReadError> {
+        let Some((_, hash)) = self.meta.under_way.filter(|(_, hash)| Some(*hash) != current) else {
+            return Ok(());
+        };
+        self.meta.under_way = None;
+        let mut touched = BTreeMap::new();
+        self.unmine_all(hash, &mut touched)?;
+        for (invoice, _) in touched {
+            self.refresh(invoice, Change::default())?;
+        }
+        Ok(())
+    }
+
+    fn unmine_all(
+        &mut self,
+        hash: BlockHash,
+        touched: &mut BTreeMap<InvoiceId, bool>,
+    ) -> Result<(), ReadError> {
+        for txid in self.transactions_in(hash)? {
+            self.remove::<BlockTransactions>((hash, txid));
+            self.unmine(hash, txid, touched)?;
+        }
+        Ok(())
+    }
+
+    fn transactions_in(&self, hash: BlockHash) -> Result<Vec<Txid>, ReadError> {
+        let keys = (hash, first_txid())..=(hash, last_txid());
+        let transactions = self.range::<BlockTransactions>(keys, usize::MAX)?;
+        Ok(transactions.into_iter().map(|((_, txid), ())| txid).collect())
+    }
+
+    /// The block at `height` was taken off, and all below it came up by one: here and there an invoice has a
+    /// confirmation less than it asked for, and a coinbase is not mature any more.
+    fn come_up(&mut self, height: u32, touched: &mut BTreeMap<InvoiceId, bool>) -> Result<(), ReadError> {
+        for depth in 2..=u32::from(MAX_CONFIRMATIONS_REQUIRED) {
+            let Some(block) = height.checked_sub(depth - 1) else { break };
+            let Some(hash) = self.get::<Chain>(&block)? else { break };
+            for txid in self.transactions_in(hash)? {
+                let Some(record) = self.get::<Transactions>(&txid)? else { continue };
+                if record.coinbase && mature_at(block) == height {
+                    self.put::<Maturing>((height, txid), ());
+                    let state = credit_state(&record, self.tip_height());
+                    self.move_credits(txid, record.outputs, state, touched)?;
+                }
+                for credit in self.credits_in(txid, record.outputs)? {
+                    let record = self.invoice(&credit.invoice)?;
+                    if record.is_some_and(|record| u32::from(record.invoice.confirmations_required) == depth)
+                    {
+                        touched.entry(credit.invoice).or_default();
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -98,21 +166,31 @@ impl<V: View> Scribe<'_, V> {
     fn mature(&mut self, txid: Txid) -> Result<(), ReadError> {
         let Some(record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
         let Place::Block { height, .. } = record.place else { return Ok(()) };
-        self.remove::<Maturing>((height.saturating_add(99), txid));
+        self.remove::<Maturing>((mature_at(height), txid));
         let state = credit_state(&record, self.tip_height());
         let mut credited = BTreeMap::new();
         self.move_credits(txid, record.outputs, state, &mut credited)?;
         for (invoice, credited) in credited {
-            self.refresh(invoice, Change { credited, block: true, ..Change::credited(txid) })?;
+            // Whether it waits for blocks is looked at with all the others, once.
+            self.refresh(invoice, Change { credited, ..Change::credited(txid) })?;
         }
         Ok(())
     }
 
-    fn unmine(&mut self, txid: Txid, touched: &mut BTreeMap<InvoiceId, bool>) -> Result<(), ReadError> {
+    fn unmine(
+        &mut self,
+        hash: BlockHash,
+        txid: Txid,
+        touched: &mut BTreeMap<InvoiceId, bool>,
+    ) -> Result<(), ReadError> {
         let Some(mut record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
-        if let (Place::Block { height, .. }, true) = (record.place, record.coinbase) {
+        let Place::Block { height, hash: its } = record.place else { return Ok(()) };
+        if its != hash {
+            return Ok(());
+        }
+        if record.coinbase {
             // A coinbase dies with its block.
-            self.remove::<Maturing>((height.saturating_add(99), txid));
+            self.remove::<Maturing>((mature_at(height), txid));
             record.place = Place::Lost;
         } else {
             self.put::<Unconfirmed>(txid, ());
@@ -127,13 +205,11 @@ impl<V: View> Scribe<'_, V> {
         &mut self,
         txid: Txid,
         outputs: u32,
-        state: crate::invoice::CreditState,
+        state: CreditState,
         credited: &mut BTreeMap<InvoiceId, bool>,
     ) -> Result<(), ReadError> {
-        for vout in 0..outputs {
-            if let Some(credit) = self.get::<Credits>(&OutPoint { txid, vout })? {
-                self.move_credit(credit, state, credited);
-            }
+        for credit in self.credits_in(txid, outputs)? {
+            self.move_credit(credit, state, credited);
         }
         Ok(())
     }

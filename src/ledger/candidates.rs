@@ -11,23 +11,27 @@
 //!
 //! Ties go to the oldest registration and are marked.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+};
 
 use super::{
     ReadError, View,
     scribe::Scribe,
-    tables::{Ask, ClaimState, Claims, Ever, Exact, InvoiceRecord, Live, Window},
+    tables::{Ask, ClaimState, Ever, Exact, InvoiceRecord, Live, Window},
 };
 use crate::{
-    bch::{Output, Transaction},
-    invoice::{FirstSeen, InvoiceId, Level, Order, Phase, Standing, Via, assign_exactly},
+    bch::{Category, Output, Token, Transaction},
+    invoice::{FirstSeen, InvoiceId, Order, OutputStanding, Phase, Standing, Via, assign_exactly},
 };
 
 /// How many of the invoices that ask for exactly one output are looked at for one whose whole set fits. They are
 /// looked at from the oldest on; beyond this many, all asking for the same, attribution is a guess anyway.
 const MOST_CANDIDATES: usize = 1000;
 
-/// How many are read at a time. Two are enough where each asks for one output.
+/// How many are read at first, and four times as many each time after. Two are enough where each asks for one
+/// output.
 const PAGE: usize = 4;
 
 /// The invoice that an output pays.
@@ -53,17 +57,27 @@ impl<V: View> Scribe<'_, V> {
         free: &mut Free<'_>,
     ) -> Result<BTreeMap<u32, Target>, ReadError> {
         let mut found = self.claimed(tx, free)?;
+        let mut reached = Reached::default();
+        for (vout, target) in &found {
+            if let (Some(record), Some(output)) =
+                (self.invoice(&target.invoice)?, tx.outputs().get(*vout as usize))
+            {
+                self.reach(&mut reached, &record, target.output, output)?;
+            }
+        }
         for window in [Window::Open, Window::Late] {
-            self.whole_sets(window, seen, free, &mut found)?;
-            self.exact_outputs(window, seen, free, &mut found)?;
+            self.whole_sets(window, seen, free, &mut found, &mut reached)?;
+            self.exact_outputs(window, seen, free, &mut found, &mut reached)?;
         }
         let left: Vec<u32> = free.keys().copied().collect();
         for vout in left {
             if let Some(output) = free.get(&vout)
-                && let Some(target) = self.only_one(output, seen)?
+                && let Some(record) = self.only_one(output, seen)?
             {
+                let number = self.first_of_kind(&mut reached, &record, output)?;
+                self.reach(&mut reached, &record, number, output)?;
                 free.remove(&vout);
-                found.insert(vout, target);
+                found.insert(vout, target_of(&record, number, false, seen));
             }
         }
         Ok(found)
@@ -76,12 +90,11 @@ impl<V: View> Scribe<'_, V> {
         free: &mut Free<'_>,
     ) -> Result<BTreeMap<u32, Target>, ReadError> {
         let mut found = BTreeMap::new();
-        let keys =
-            (tx.txid(), InvoiceId::from_bytes([0; 16]))..=(tx.txid(), InvoiceId::from_bytes([0xff; 16]));
-        for ((_, invoice), claim) in self.range::<Claims>(keys, usize::MAX)? {
-            if claim.state == ClaimState::Released {
-                continue;
-            }
+        let mut claims = self.claims_on(tx.txid())?;
+        claims.retain(|(_, claim)| claim.state != ClaimState::Released);
+        // What is claimed comes before what was, and of those the last word counts.
+        claims.sort_by_key(|(_, claim)| (claim.state != ClaimState::Open, Reverse(claim.claimed)));
+        for (invoice, claim) in claims {
             for (vout, output) in claim.assignment {
                 if free.remove(&vout).is_some() {
                     let target =
@@ -100,7 +113,10 @@ impl<V: View> Scribe<'_, V> {
         seen: &FirstSeen,
         free: &mut Free<'_>,
         found: &mut BTreeMap<u32, Target>,
+        reached: &mut Reached,
     ) -> Result<(), ReadError> {
+        // An invoice is paid as a whole once, and one that did not fit does not fit when less is left.
+        let mut out = BTreeSet::new();
         let outputs: Vec<u32> = free.keys().copied().collect();
         for vout in outputs {
             let Some(output) = free.get(&vout) else { continue };
@@ -108,12 +124,17 @@ impl<V: View> Scribe<'_, V> {
                 let outputs = free.iter().map(|(vout, output)| (*vout, *output));
                 Ok(assign_exactly(&record.invoice.outputs, outputs).ok())
             };
-            let Some((record, _, assignment, ambiguous)) = self.oldest(window, output, seen, fits)? else {
+            let Some((record, _, assignment, ambiguous)) =
+                self.oldest(window, output, seen, &mut out, fits)?
+            else {
                 continue;
             };
             for (number, vout) in (0u16..).zip(assignment) {
-                free.remove(&vout);
-                found.insert(vout, target_of(&record, number, ambiguous, seen));
+                out.insert((record.invoice.id, number));
+                if let Some(output) = free.remove(&vout) {
+                    self.reach(reached, &record, number, output)?;
+                    found.insert(vout, target_of(&record, number, ambiguous, seen));
+                }
             }
         }
         Ok(())
@@ -126,17 +147,20 @@ impl<V: View> Scribe<'_, V> {
         seen: &FirstSeen,
         free: &mut Free<'_>,
         found: &mut BTreeMap<u32, Target>,
+        reached: &mut Reached,
     ) -> Result<(), ReadError> {
+        // What is satisfied stays so while this transaction is looked at.
+        let mut out = BTreeSet::new();
         let outputs: Vec<u32> = free.keys().copied().collect();
         for vout in outputs {
-            let Some(output) = free.get(&vout) else { continue };
+            let Some(output) = free.get(&vout).copied() else { continue };
             let fits = |record: &InvoiceRecord, number: u16| {
-                let paid_here = found
-                    .values()
-                    .any(|target| target.invoice == record.invoice.id && target.output == number);
-                Ok((!paid_here && !self.is_satisfied(record, number)?).then_some(()))
+                Ok((!self.is_satisfied(reached, record, number)?).then_some(()))
             };
-            if let Some((record, number, (), ambiguous)) = self.oldest(window, output, seen, fits)? {
+            if let Some((record, number, (), ambiguous)) =
+                self.oldest(window, output, seen, &mut out, fits)?
+            {
+                self.reach(reached, &record, number, output)?;
                 free.remove(&vout);
                 found.insert(vout, target_of(&record, number, ambiguous, seen));
             }
@@ -145,34 +169,42 @@ impl<V: View> Scribe<'_, V> {
     }
 
     /// The oldest invoice of a window that asks for exactly this output and fits, and whether another one does.
+    /// Those in `out` are not asked again; those that do not fit are added to it.
     fn oldest<F>(
         &self,
         window: Window,
         output: &Output,
         seen: &FirstSeen,
+        out: &mut BTreeSet<(InvoiceId, u16)>,
         mut fits: impl FnMut(&InvoiceRecord, u16) -> Result<Option<F>, ReadError>,
     ) -> Result<Option<(InvoiceRecord, u16, F, bool)>, ReadError> {
         let ask = Ask::exactly(&output.script_hash, output.satoshis, output.token.as_ref());
         let last = (window, ask, Order(u64::MAX), u16::MAX);
         let mut from = (window, ask, Order(0), 0);
         let mut best: Option<(InvoiceRecord, u16, F)> = None;
-        for _ in 0..MOST_CANDIDATES / PAGE {
-            let page = self.range::<Exact>(from..=last, PAGE)?;
-            let whole = page.len() == PAGE;
+        let (mut size, mut looked_at) = (PAGE, 0);
+        while looked_at < MOST_CANDIDATES {
+            let page = self.range::<Exact>(from..=last, size)?;
+            let whole = page.len() == size;
+            (size, looked_at) = (size.saturating_mul(4), looked_at.saturating_add(size));
             let Some((end, _)) = page.last() else { break };
             from = (end.0, end.1, end.2, end.3.saturating_add(1));
             for ((_, _, _, number), id) in page {
-                if best.as_ref().is_some_and(|(record, ..)| record.invoice.id == id) {
+                if out.contains(&(id, number))
+                    || best.as_ref().is_some_and(|(record, ..)| record.invoice.id == id)
+                {
                     continue;
                 }
                 let Some(record) = self.invoice(&id)? else { continue };
-                if !seen.is_after(&record.invoice) {
-                    continue;
-                }
-                if let Some(fit) = fits(&record, number)? {
-                    match best {
-                        None => best = Some((record, number, fit)),
-                        Some((record, number, fit)) => return Ok(Some((record, number, fit, true))),
+                let fit = if seen.is_after(&record.invoice) { fits(&record, number)? } else { None };
+                match (fit, best.take()) {
+                    (Some(fit), None) => best = Some((record, number, fit)),
+                    (Some(_), Some((record, number, fit))) => {
+                        return Ok(Some((record, number, fit, true)));
+                    }
+                    (None, before) => {
+                        out.insert((id, number));
+                        best = before;
                     }
                 }
             }
@@ -184,27 +216,19 @@ impl<V: View> Scribe<'_, V> {
     }
 
     /// Row 5.
-    fn only_one(&self, output: &Output, seen: &FirstSeen) -> Result<Option<Target>, ReadError> {
+    fn only_one(&self, output: &Output, seen: &FirstSeen) -> Result<Option<InvoiceRecord>, ReadError> {
         let kind = Ask::of_kind(&output.script_hash, output.token.as_ref());
         let keys = (kind, Order(0), 0)..=(kind, Order(u64::MAX), u16::MAX);
         /// More entries than one invoice can have of one kind.
         const ENOUGH: usize = 256;
         let live = self.range::<Live>(keys.clone(), ENOUGH)?;
-        let live = self.distinct(live.into_iter().map(|(_, id)| id), seen)?;
-        let record = match live.as_slice() {
-            [record] => record,
-            [] => {
-                let ever = self.range::<Ever>(keys, ENOUGH)?;
-                let mut ids: Vec<InvoiceId> = ever.into_iter().map(|(_, id)| id).collect();
-                ids.dedup();
-                let [id] = ids[..] else { return Ok(None) };
-                let only = self.distinct([id], seen)?;
-                let Some(record) = only.first() else { return Ok(None) };
-                return self.target_in(record, output, seen).map(Some);
-            }
-            _ => return Ok(None),
-        };
-        self.target_in(record, output, seen).map(Some)
+        let mut candidates = self.distinct(live.into_iter().map(|(_, id)| id), seen)?;
+        if candidates.is_empty() {
+            let ever = self.range::<Ever>(keys, ENOUGH)?;
+            candidates = self.distinct(ever.into_iter().map(|(_, id)| id), seen)?;
+        }
+        let only = candidates.pop();
+        Ok(if candidates.is_empty() { only } else { None })
     }
 
     /// Up to two distinct invoices that a transaction is not older than.
@@ -232,32 +256,78 @@ impl<V: View> Scribe<'_, V> {
 
     /// Which required output of an invoice an output goes to: the first of its kind that is not satisfied, or the
     /// first of its kind.
-    fn target_in(
+    fn first_of_kind(
         &self,
+        reached: &mut Reached,
         record: &InvoiceRecord,
         output: &Output,
-        seen: &FirstSeen,
-    ) -> Result<Target, ReadError> {
-        let category = |token: &Option<crate::bch::Token>| token.as_ref().map(|token| token.category);
-        let mut of_kind = (0u16..).zip(&record.invoice.outputs).filter(|(_, required)| {
-            required.script == output.script && category(&required.token) == category(&output.token)
-        });
-        let first = of_kind.clone().next().map_or(0, |(number, _)| number);
-        let unsatisfied = of_kind.try_fold(None, |none: Option<u16>, (number, _)| match none {
-            None => Ok::<_, ReadError>((!self.is_satisfied(record, number)?).then_some(number)),
-            found => Ok(found),
-        })?;
-        Ok(target_of(record, unsatisfied.unwrap_or(first), false, seen))
+    ) -> Result<u16, ReadError> {
+        let mut first = None;
+        for (number, required) in (0u16..).zip(&record.invoice.outputs) {
+            if required.script == output.script
+                && category(required.token.as_ref()) == category(output.token.as_ref())
+            {
+                if !self.is_satisfied(reached, record, number)? {
+                    return Ok(number);
+                }
+                first.get_or_insert(number);
+            }
+        }
+        Ok(first.unwrap_or_default())
     }
 
-    fn is_satisfied(&self, record: &InvoiceRecord, number: u16) -> Result<bool, ReadError> {
-        if record.state.level != Level::Unpaid {
-            return Ok(true);
-        }
-        let credits = self.credits_of(record.invoice.id)?;
-        let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
-        Ok(standing.outputs.get(usize::from(number)).is_some_and(|output| output.satisfied))
+    fn is_satisfied(
+        &self,
+        reached: &mut Reached,
+        record: &InvoiceRecord,
+        number: u16,
+    ) -> Result<bool, ReadError> {
+        let outputs = self.standing_of(reached, record)?;
+        Ok(outputs.get(usize::from(number)).is_some_and(|output| output.satisfied))
     }
+
+    /// Notes that an output of the transaction goes to a required one: the next looks at what is left.
+    fn reach(
+        &self,
+        reached: &mut Reached,
+        record: &InvoiceRecord,
+        number: u16,
+        output: &Output,
+    ) -> Result<(), ReadError> {
+        let outputs = self.standing_of(reached, record)?;
+        let number = usize::from(number);
+        if let (Some(standing), Some(required)) =
+            (outputs.get_mut(number), record.invoice.outputs.get(number))
+        {
+            standing.count(required, output.satoshis, output.token.as_ref());
+        }
+        Ok(())
+    }
+
+    /// The standing of each required output. The credits of an invoice are read once for a transaction, however
+    /// many outputs it has and however many credits there are.
+    fn standing_of<'r>(
+        &self,
+        reached: &'r mut Reached,
+        record: &InvoiceRecord,
+    ) -> Result<&'r mut Vec<OutputStanding>, ReadError> {
+        Ok(match reached.entry(record.invoice.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let credits = self.credits_of(record.invoice.id)?;
+                let phase = record.state.phase;
+                unknown.insert(Standing::of(&record.invoice, phase, &credits, self.tip_height()).outputs)
+            }
+        })
+    }
+}
+
+/// What the invoices that a transaction could pay would have with those of its outputs that found their place.
+type Reached = BTreeMap<InvoiceId, Vec<OutputStanding>>;
+
+/// The kind of a token.
+pub(super) fn category(token: Option<&Token>) -> Option<Category> {
+    token.map(|token| token.category)
 }
 
 /// A target by observation: late if the transaction was first seen after the expiry, or the invoice is withdrawn.

@@ -3,9 +3,14 @@
 use super::{
     ClaimRequest, Claimed, Judgement, ReadError, Refusal, Rules, View, judge,
     scribe::Scribe,
-    tables::{Claim, ClaimState, Claims, Invoices, OpenClaims, Place, TransactionRecord, Transactions},
+    tables::{
+        Claim, ClaimState, Claims, Invoices, OpenClaims, Place, Spends, TransactionRecord, Transactions,
+    },
 };
-use crate::{bch::Txid, invoice::InvoiceId};
+use crate::{
+    bch::{Transaction, Txid},
+    invoice::{InvoiceId, PayerNote},
+};
 
 impl<V: View> Scribe<'_, V> {
     /// Reserves the outputs of a transaction that the named invoice needs. Its other outputs go by the rows of the
@@ -18,23 +23,9 @@ impl<V: View> Scribe<'_, V> {
             // A repetition takes up what was left without an answer.
             return Ok(Claimed::Open);
         }
-        let claim = |assignment, state| Claim {
-            assignment,
-            note: note.clone(),
-            via: *via,
-            claimed: self.now(),
-            state,
-        };
         match judge(self, self.rules, *id, tx, first_seen, self.now())? {
             Judgement::Refused(refusal) => Ok(Claimed::Refused(refusal)),
-            Judgement::AlreadyCredited => {
-                if known.is_none() {
-                    // It was broadcast before it was submitted; what the payer says is kept all the same.
-                    let claim = claim(Vec::new(), ClaimState::Ended);
-                    self.put::<Claims>((txid, *id), claim);
-                }
-                Ok(Claimed::AlreadyCredited)
-            }
+            Judgement::AlreadyCredited => Ok(Claimed::AlreadyCredited),
             Judgement::Fits(assignment) => {
                 let Some(mut record) = self.invoice(id)? else {
                     return Ok(Claimed::Refused(Refusal::NoSuchInvoice));
@@ -42,12 +33,26 @@ impl<V: View> Scribe<'_, V> {
                 if record.state.open_claims >= self.rules.most_open_claims {
                     return Ok(Claimed::Refused(Refusal::TooManyClaims));
                 }
-                let claim = claim(assignment.into_iter().zip(0u16..).collect(), ClaimState::Open);
+                let place = self.get::<Transactions>(&txid)?.map(|known| known.place);
+                // Once the network has a transaction anybody can submit it; then whoever does has no say in where
+                // refunds go.
+                let note = match place {
+                    None | Some(Place::Claimed) => note.clone(),
+                    Some(Place::Seen | Place::Mempool | Place::Block { .. } | Place::Lost) => {
+                        PayerNote::default()
+                    }
+                };
+                let claim = Claim {
+                    assignment: assignment.into_iter().zip(0u16..).collect(),
+                    note,
+                    via: *via,
+                    claimed: self.now(),
+                    state: ClaimState::Open,
+                };
                 record.state.open_claims += 1;
                 self.put::<Invoices>(*id, record);
                 self.put::<OpenClaims>((claim.claimed.after(Rules::CLAIM), txid, *id), ());
                 self.put::<Claims>((txid, *id), claim);
-                let place = self.get::<Transactions>(&txid)?.map(|known| known.place);
                 match place {
                     Some(place @ (Place::Mempool | Place::Block { .. })) => {
                         // It is where it should be already: nothing to broadcast, the claim credits it.
@@ -71,8 +76,45 @@ impl<V: View> Scribe<'_, V> {
         }
     }
 
-    /// The node refused what was claimed.
+    /// The node refused what was claimed. A transaction that nobody else was heard to know is not kept: anybody can
+    /// make up as many as they like that spend one coin, and what the node never had it was never first seen.
     pub(super) fn release(&mut self, txid: Txid, invoice: InvoiceId) -> Result<(), ReadError> {
-        self.close_claim(txid, invoice, ClaimState::Released)
+        let open = |claim: Option<Claim>| claim.is_some_and(|claim| claim.state == ClaimState::Open);
+        if !open(self.get::<Claims>(&(txid, invoice))?) {
+            return Ok(());
+        }
+        self.close_claim(txid, invoice, ClaimState::Released)?;
+        let claims = self.claims_on(txid)?;
+        if claims.iter().any(|(_, claim)| claim.state != ClaimState::Released) {
+            return Ok(());
+        }
+        let Some(record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
+        if record.place == Place::Claimed {
+            self.forget_transaction(txid, record)?;
+        }
+        Ok(())
+    }
+
+    /// The claims on a transaction, in the order of their invoices.
+    pub(super) fn claims_on(&self, txid: Txid) -> Result<Vec<(InvoiceId, Claim)>, ReadError> {
+        let keys = (txid, InvoiceId::from_bytes([0; 16]))..=(txid, InvoiceId::from_bytes([0xff; 16]));
+        let claims = self.range::<Claims>(keys, usize::MAX)?;
+        Ok(claims.into_iter().map(|((_, invoice), claim)| (invoice, claim)).collect())
+    }
+
+    fn forget_transaction(&mut self, txid: Txid, record: TransactionRecord) -> Result<(), ReadError> {
+        let tx = Transaction::decode(record.raw)
+            .map_err(|error| ReadError(format!("transaction {txid} is damaged: {error}")))?;
+        for outpoint in tx.inputs() {
+            let mut spenders = self.get::<Spends>(outpoint)?.unwrap_or_default();
+            spenders.retain(|spender| *spender != txid);
+            if spenders.is_empty() {
+                self.remove::<Spends>(*outpoint);
+            } else {
+                self.put::<Spends>(*outpoint, spenders);
+            }
+        }
+        self.remove::<Transactions>(txid);
+        Ok(())
     }
 }

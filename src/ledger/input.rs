@@ -213,6 +213,10 @@ pub enum Outcome {
 
 /// What a creation comes to.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and an outcome holds it in a box"
+)]
 pub enum Created {
     /// The invoice is registered, or was by the same request before.
     Registered(Statement),

@@ -1,11 +1,13 @@
 //! Whether a submission would be taken: what the ledger knows of it, before the node is asked.
 
+use std::collections::BTreeSet;
+
 use super::{
     ReadError, Rules, View,
     tables::{ClaimState, Claims, Counters, Credits, CreditsOf, Invoices, Reads, Transactions},
 };
 use crate::{
-    bch::{OutPoint, Transaction},
+    bch::{Transaction, Txid},
     invoice::{FirstSeen, InvoiceId, Level, Mismatch, Phase, RequiredOutput, Timestamp, assign_exactly},
 };
 
@@ -73,9 +75,12 @@ pub fn judge<V: View>(
     }
     let required = &record.invoice.outputs;
     let any = assign_exactly(required, tx.numbered_outputs());
+    let claimed = claimed_by_others(view, id, tx.txid())?;
     let mut own = Vec::with_capacity(tx.outputs().len());
     for (vout, output) in tx.numbered_outputs() {
-        if !is_taken(view, id, tx.outpoint(vout))? {
+        let credit = Reads::<Credits>::get(view, &tx.outpoint(vout))?;
+        let free = credit.map_or(!claimed.contains(&vout), |credit| credit.invoice == id);
+        if free {
             own.push((vout, output));
         }
     }
@@ -83,14 +88,14 @@ pub fn judge<V: View>(
     if any.is_ok() && own.is_err() {
         return refused(Refusal::CountedElsewhere);
     }
-    if let Phase::Cancelled { .. } = record.state.phase {
-        return refused(Refusal::Cancelled);
-    }
     if record.state.level != Level::Unpaid {
         return refused(Refusal::Paid);
     }
     if now > record.invoice.expires.after(rules.submission_grace) {
         return refused(Refusal::Expired);
+    }
+    if let Phase::Cancelled { .. } = record.state.phase {
+        return refused(Refusal::Cancelled);
     }
     match own {
         Ok(assignment) => Ok(Judgement::Fits(assignment)),
@@ -115,17 +120,11 @@ fn is_credited<V: View>(view: &V, id: InvoiceId, tx: &Transaction) -> Result<boo
     Ok(false)
 }
 
-/// Whether an output is counted for, or claimed for, another invoice.
-fn is_taken<V: View>(view: &V, id: InvoiceId, outpoint: OutPoint) -> Result<bool, ReadError> {
-    if let Some(credit) = Reads::<Credits>::get(view, &outpoint)? {
-        return Ok(credit.invoice != id);
-    }
-    let txid = outpoint.txid;
+/// The outputs of a transaction that are reserved for other invoices.
+fn claimed_by_others<V: View>(view: &V, id: InvoiceId, txid: Txid) -> Result<BTreeSet<u32>, ReadError> {
     let keys = (txid, InvoiceId::from_bytes([0; 16]))..=(txid, InvoiceId::from_bytes([0xff; 16]));
     let claims = Reads::<Claims>::range(view, keys, usize::MAX)?;
-    Ok(claims.iter().any(|((_, invoice), claim)| {
-        *invoice != id
-            && claim.state == ClaimState::Open
-            && claim.assignment.iter().any(|(vout, _)| *vout == outpoint.vout)
-    }))
+    let others =
+        claims.into_iter().filter(|((_, invoice), claim)| *invoice != id && claim.state == ClaimState::Open);
+    Ok(others.flat_map(|(_, claim)| claim.assignment).map(|(vout, _)| vout).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     EventKind, Managed, ReadError, View,
-    candidates::target_of,
+    candidates::{category, target_of},
     observe::credit_state,
     scribe::Scribe,
     settle::Change,
@@ -50,7 +50,7 @@ impl<V: View> Scribe<'_, V> {
         let (true, Some(transaction)) = (merchant.manages(&payment.merchant), transaction) else {
             return Ok(Managed::Unknown);
         };
-        let Some(output) = output_for(&record, payment.token.as_ref()) else {
+        let Some(output) = self.output_for(&record, payment.satoshis, payment.token.as_ref())? else {
             return Ok(Managed::NothingLikeIt);
         };
         let state = credit_state(&transaction, self.tip_height());
@@ -89,7 +89,9 @@ impl<V: View> Scribe<'_, V> {
         if self.managed(from, merchant)?.is_none() {
             return Ok(Managed::Unknown);
         }
-        let Some(output) = output_for(to, credit.token.as_ref()) else { return Ok(Managed::NothingLikeIt) };
+        let Some(output) = self.output_for(to, credit.satoshis, credit.token.as_ref())? else {
+            return Ok(Managed::NothingLikeIt);
+        };
         self.remove::<CreditsOf>((from, credit.ordinal));
         let seen = FirstSeen { sighting: Sighting::Order(self.order), at: credit.first_seen };
         let late = target_of(to, output, false, &seen).late;
@@ -111,13 +113,23 @@ impl<V: View> Scribe<'_, V> {
             None => Ok(Managed::Unknown),
         }
     }
-}
 
-/// The required output that a payment of this kind of token can be for: the first that asks for its category.
-fn output_for(record: &InvoiceRecord, token: Option<&Token>) -> Option<u16> {
-    let category = token.map(|token| token.category);
-    (0u16..)
-        .zip(&record.invoice.outputs)
-        .find(|(_, required)| required.token.as_ref().map(|token| token.category) == category)
-        .map(|(number, _)| number)
+    /// The required output that a payment is for: one that asks for its kind of token, if there is one that is not
+    /// satisfied yet, that one, if there is one that asks for exactly as much, that one.
+    fn output_for(
+        &self,
+        record: &InvoiceRecord,
+        satoshis: u64,
+        token: Option<&Token>,
+    ) -> Result<Option<u16>, ReadError> {
+        let standing = self.statement(record)?.standing();
+        Ok((0u16..)
+            .zip(record.invoice.outputs.iter().zip(&standing.outputs))
+            .filter(|(_, (required, _))| category(required.token.as_ref()) == category(token))
+            .min_by_key(|(_, (required, output))| {
+                let exact = required.satoshis == satoshis && required.token.as_ref() == token;
+                (output.satisfied, !exact)
+            })
+            .map(|(number, _)| number))
+    }
 }

@@ -38,7 +38,7 @@ impl<V: View> Scribe<'_, V> {
             | (Some(Place::Mempool), Place::Seen | Place::Claimed) => return Ok(()),
             (_, place) => place,
         };
-        self.meet_conflicts(tx, place)?;
+        let rival = self.meet_conflicts(tx, place)? && place == Place::Mempool;
 
         let seen = known.as_ref().and_then(|record| record.first_seen).unwrap_or(seen);
         let (mut credits, mut free, mut unassigned) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
@@ -82,82 +82,118 @@ impl<V: View> Scribe<'_, V> {
                 *credited.entry(target.invoice).or_default() |= state.is_live();
             }
         }
-        for (vout, output) in free {
-            self.leave_unassigned(tx, vout, output, seen)?;
+        if place != Place::Seen {
+            // Of what is not known to be there, nothing is told: it looks for its invoice again when it is.
+            for (vout, output) in free {
+                self.leave_unassigned(tx, vout, output, seen)?;
+            }
         }
         self.end_claims(txid)?;
         for (invoice, credited) in credited {
-            self.refresh(invoice, Change { credited, ..Change::credited(txid) })?;
+            self.refresh(invoice, Change { credited, rival, ..Change::credited(txid) })?;
         }
         Ok(())
     }
 
     /// Takes a transaction for lost, and with it all that spends its outputs. `conflict` says that another one
-    /// took what it spends.
+    /// took what it spends, for good; without that, a submission that nobody saw yet may still be seen.
     pub(super) fn lose(&mut self, txid: Txid, conflict: bool) -> Result<(), ReadError> {
         let mut lost = vec![txid];
-        let mut touched: BTreeMap<InvoiceId, Txid> = BTreeMap::new();
+        let mut met = BTreeSet::new();
+        let mut touched: BTreeMap<InvoiceId, Change> = BTreeMap::new();
         while let Some(txid) = lost.pop() {
-            let Some(mut record) = self.get::<Transactions>(&txid)? else { continue };
-            if matches!(record.place, Place::Block { .. } | Place::Lost) {
+            if !met.insert(txid) {
                 continue;
+            }
+            let Some(mut record) = self.get::<Transactions>(&txid)? else { continue };
+            match record.place {
+                Place::Block { .. } => continue,
+                Place::Claimed | Place::Lost if !conflict => continue,
+                Place::Claimed | Place::Seen | Place::Mempool | Place::Lost => {}
+            }
+            let credits = self.credits_in(txid, record.outputs)?;
+            for credit in &credits {
+                let settled = conflict && self.settles(credit.invoice, txid)?;
+                let change = touched.entry(credit.invoice).or_default();
+                if change.txid.is_none() || (settled && !change.conflict) {
+                    *change = Change { txid: Some(txid), conflict: settled, ..Change::default() };
+                }
+            }
+            for mut credit in credits {
+                credit.state = CreditState::Lost;
+                self.put_credit(credit);
+            }
+            for vout in 0..record.outputs {
+                lost.extend(self.get::<Spends>(&OutPoint { txid, vout })?.unwrap_or_default());
             }
             record.place = Place::Lost;
             self.remove::<Unconfirmed>(txid);
-            for vout in 0..record.outputs {
-                let outpoint = OutPoint { txid, vout };
-                if let Some(mut credit) = self.get::<Credits>(&outpoint)? {
-                    touched.insert(credit.invoice, txid);
-                    credit.state = CreditState::Lost;
-                    self.put_credit(credit);
-                }
-                lost.extend(self.get::<Spends>(&outpoint)?.unwrap_or_default());
-            }
             self.put::<Transactions>(txid, record);
-            self.end_claims(txid)?;
+            if conflict {
+                self.end_claims(txid)?;
+            }
         }
-        for (invoice, txid) in touched {
-            self.refresh(invoice, Change { txid: Some(txid), conflict, ..Change::default() })?;
+        for (invoice, change) in touched {
+            self.refresh(invoice, change)?;
         }
         Ok(())
     }
 
     /// Others that spend what this transaction spends: in a block it takes that from them; before, it is a
-    /// warning.
-    fn meet_conflicts(&mut self, tx: &Transaction, place: Place) -> Result<(), ReadError> {
+    /// warning. Says whether the node was heard to know one of them, and may still.
+    fn meet_conflicts(&mut self, tx: &Transaction, place: Place) -> Result<bool, ReadError> {
         if tx.is_coinbase() {
-            return Ok(());
+            return Ok(false);
         }
         let mut others = BTreeSet::new();
         for outpoint in tx.inputs() {
             others.extend(self.get::<Spends>(outpoint)?.unwrap_or_default());
         }
         others.remove(&tx.txid());
+        let mut rival = false;
         for other in others {
             if let Place::Block { .. } = place {
                 self.lose(other, true)?;
             } else {
+                let place = self.get::<Transactions>(&other)?.map(|record| record.place);
+                rival |= matches!(place, Some(Place::Seen | Place::Mempool));
                 self.warn(other)?;
+            }
+        }
+        Ok(rival)
+    }
+
+    /// Tells the invoices that count an unconfirmed transaction, or one that descends from it, that it has a rival.
+    fn warn(&mut self, txid: Txid) -> Result<(), ReadError> {
+        let mut endangered = vec![txid];
+        let mut met = BTreeSet::new();
+        while let Some(txid) = endangered.pop() {
+            if !met.insert(txid) {
+                continue;
+            }
+            let Some(record) = self.get::<Transactions>(&txid)? else { continue };
+            if record.place != Place::Mempool {
+                continue;
+            }
+            let credits = self.credits_in(txid, record.outputs)?;
+            let touched: BTreeSet<InvoiceId> = credits.iter().map(|credit| credit.invoice).collect();
+            for invoice in touched {
+                self.refresh(invoice, Change { txid: Some(txid), rival: true, ..Change::default() })?;
+            }
+            for vout in 0..record.outputs {
+                endangered.extend(self.get::<Spends>(&OutPoint { txid, vout })?.unwrap_or_default());
             }
         }
         Ok(())
     }
 
-    /// Tells the invoices that count an unconfirmed transaction that it has a rival.
-    fn warn(&mut self, txid: Txid) -> Result<(), ReadError> {
-        let Some(record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
-        if record.place != Place::Mempool {
-            return Ok(());
+    /// The credits that a transaction has, in the order of its outputs.
+    pub(super) fn credits_in(&self, txid: Txid, outputs: u32) -> Result<Vec<Credit>, ReadError> {
+        let mut credits = Vec::new();
+        for vout in 0..outputs {
+            credits.extend(self.get::<Credits>(&OutPoint { txid, vout })?);
         }
-        let mut touched = BTreeSet::new();
-        for vout in 0..record.outputs {
-            let credit = self.get::<Credits>(&OutPoint { txid, vout })?;
-            touched.extend(credit.map(|credit| credit.invoice));
-        }
-        for invoice in touched {
-            self.refresh(invoice, Change { txid: Some(txid), conflict: true, ..Change::default() })?;
-        }
-        Ok(())
+        Ok(credits)
     }
 
     /// Keeps a transaction and enters it where it will be looked for.
@@ -181,8 +217,8 @@ impl<V: View> Scribe<'_, V> {
             Place::Block { height, hash } => {
                 self.remove::<Unconfirmed>(txid);
                 self.put::<BlockTransactions>((hash, txid), ());
-                if record.coinbase {
-                    self.put::<Maturing>((height.saturating_add(COINBASE_MATURITY - 1), txid), ());
+                if record.coinbase && !credit_state(&record, self.tip_height()).is_live() {
+                    self.put::<Maturing>((mature_at(height), txid), ());
                 }
             }
             Place::Seen | Place::Mempool => self.put::<Unconfirmed>(txid, ()),
@@ -204,6 +240,10 @@ impl<V: View> Scribe<'_, V> {
         if credit.state != state {
             credit.state = state;
             if begins {
+                if credit.live_since.is_none() && matches!(state, CreditState::Confirmed { .. }) {
+                    // The node publishes what it mines, too: heard of, and then met in a block first.
+                    credit.via = if credit.via == Via::Mempool { Via::Block } else { credit.via };
+                }
                 credit.live_since.get_or_insert(self.now());
             }
             self.put_credit(credit);
@@ -278,8 +318,7 @@ impl<V: View> Scribe<'_, V> {
 
     /// A transaction that was seen, or cannot come any more, needs no reservation.
     pub(super) fn end_claims(&mut self, txid: Txid) -> Result<(), ReadError> {
-        let keys = (txid, InvoiceId::from_bytes([0; 16]))..=(txid, InvoiceId::from_bytes([0xff; 16]));
-        for ((txid, invoice), _) in self.range::<Claims>(keys, usize::MAX)? {
+        for (invoice, _) in self.claims_on(txid)? {
             self.close_claim(txid, invoice, ClaimState::Ended)?;
         }
         Ok(())
@@ -307,14 +346,18 @@ impl<V: View> Scribe<'_, V> {
     }
 }
 
+/// The height of the chain from which a coinbase counts.
+pub(super) fn mature_at(height: u32) -> u32 {
+    height.saturating_add(COINBASE_MATURITY - 1)
+}
+
 /// The state of the credits of a transaction.
 pub(super) fn credit_state(record: &TransactionRecord, tip_height: Option<u32>) -> CreditState {
     match record.place {
         Place::Claimed | Place::Seen => CreditState::Seen,
         Place::Mempool => CreditState::Mempool,
         Place::Block { height, .. }
-            if record.coinbase
-                && tip_height.is_none_or(|tip| tip < height.saturating_add(COINBASE_MATURITY - 1)) =>
+            if record.coinbase && tip_height.is_none_or(|tip| tip < mature_at(height)) =>
         {
             CreditState::Seen
         }

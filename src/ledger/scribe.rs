@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use super::{
     Changes, Event, EventKind, Holds, MOST_CREDITS_IN_AN_EVENT, ReadError, Reads, Rules, Subject, Table,
     View,
-    tables::{Claims, Counters, Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Meta},
+    tables::{
+        Claims, Counters, Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Meta, Records,
+    },
     view::{get_over, range_over},
 };
 use crate::{
@@ -18,6 +20,7 @@ pub(super) struct Scribe<'a, V> {
     view: &'a V,
     pub(super) rules: &'a Rules,
     changes: Changes,
+    begun: Meta,
     pub(super) meta: Meta,
     /// The number that this input gets if it changes anything.
     pub(super) order: Order,
@@ -25,14 +28,15 @@ pub(super) struct Scribe<'a, V> {
 
 impl<'a, V: View> Scribe<'a, V> {
     pub(super) fn begin(view: &'a V, rules: &'a Rules, at: Timestamp) -> Result<Self, ReadError> {
-        let mut meta = Reads::<Counters>::get(view, &())?.unwrap_or_default();
-        meta.now = meta.now.max(at);
-        Ok(Self { view, rules, changes: Changes::default(), order: Order(meta.order.0 + 1), meta })
+        let begun = Reads::<Counters>::get(view, &())?.unwrap_or_default();
+        let meta = Meta { now: begun.now.max(at), ..begun };
+        Ok(Self { view, rules, changes: Changes::default(), order: Order(meta.order.0 + 1), begun, meta })
     }
 
     /// What changed. An input that changes nothing leaves no trace, not even in the counters.
     pub(super) fn finish(mut self) -> Changes {
-        if !self.changes.is_empty() {
+        let time_alone_passed = Meta { now: self.begun.now, ..self.meta } == self.begun;
+        if !(self.changes.is_empty() && time_alone_passed) {
             self.meta.order = self.order;
             self.changes.counters.insert((), Some(self.meta));
         }
@@ -59,7 +63,7 @@ impl<'a, V: View> Scribe<'a, V> {
         &self,
         keys: RangeInclusive<T::Key>,
         limit: usize,
-    ) -> Result<Vec<(T::Key, T::Value)>, ReadError>
+    ) -> Result<Records<T>, ReadError>
     where
         V: Reads<T>,
         Changes: Holds<T>,
@@ -124,6 +128,7 @@ impl<'a, V: View> Scribe<'a, V> {
             credits,
             note: PayerNote::default(),
             tip_height: self.tip_height(),
+            abridged: None,
         };
         statement.note = self.note(record.invoice.id, &statement.standing())?;
         Ok(statement)
@@ -140,7 +145,7 @@ impl<'a, V: View> Scribe<'a, V> {
         record.state.events += 1;
         let n = record.state.events;
         let mut statement = self.statement_with(record, credits.to_vec())?;
-        statement.credits.truncate(MOST_CREDITS_IN_AN_EVENT);
+        statement.abridge(MOST_CREDITS_IN_AN_EVENT);
         let id = record.invoice.id;
         let subject = Subject::Invoice { n, statement: Box::new(statement) };
         let seq = self.append(kind, record.invoice.merchant.clone(), txid, subject);
@@ -171,11 +176,7 @@ where
         get_over(self.view, &self.changes, key)
     }
 
-    fn range(
-        &self,
-        keys: RangeInclusive<T::Key>,
-        limit: usize,
-    ) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+    fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
         range_over(self.view, &self.changes, keys, limit)
     }
 }

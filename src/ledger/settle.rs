@@ -1,14 +1,21 @@
 //! The one place where an invoice is judged after something changed: its events are chosen and its index follows.
 
+use std::collections::BTreeSet;
+
 use super::{
-    EventKind, ReadError, View,
+    EventKind, ReadError, Rules, View,
     scribe::Scribe,
-    tables::{Ask, Awaiting, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live, Window},
+    tables::{
+        Ask, Awaiting, Events, EventsOf, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live, Window,
+    },
 };
 use crate::{
     bch::Txid,
-    invoice::{DoubleSpend, InvoiceId, Level, Phase, Standing, Timestamp},
+    invoice::{Credit, DoubleSpend, InvoiceId, Level, Phase, Settlement, Standing, Timestamp},
 };
+
+/// How many events of an invoice are looked through for what it was told of double spends already.
+const MOST_EVENTS_READ: u64 = 100;
 
 /// What changed for an invoice.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,8 +24,10 @@ pub(super) struct Change {
     pub(super) txid: Option<Txid>,
     /// A credit began to count.
     pub(super) credited: bool,
-    /// A transaction that spends the same as one of its credits was met.
+    /// Another transaction took what the transaction spends, and it was one that settled the invoice.
     pub(super) conflict: bool,
+    /// A transaction that spends the same as the transaction was met. That matters if it settles the invoice.
+    pub(super) rival: bool,
     /// The merchant moved a payment.
     pub(super) moved: bool,
     /// The end of the chain moved.
@@ -53,7 +62,17 @@ impl<V: View> Scribe<'_, V> {
         record.state.level = level;
         record.state.ambiguous |= credits.iter().any(|credit| credit.ambiguous);
 
-        if change.conflict && record.state.double_spend == DoubleSpend::None {
+        let told = self.told_of_double_spends(&before)?;
+        if before.state.level == Level::Unpaid
+            && settlement.is_some_and(|settlement| settlement.txids.iter().all(|txid| !told.contains(txid)))
+        {
+            // What was spent twice is not what settles it now.
+            record.state.double_spend = DoubleSpend::None;
+        }
+        if let Some(txid) = change.txid
+            && (change.conflict || (change.rival && settles(settlement, &credits, txid)))
+            && !told.contains(&txid)
+        {
             record.state.double_spend = DoubleSpend::Conflict;
             self.tell(&mut record, &credits, EventKind::DoubleSpendDetected, change.txid)?;
         }
@@ -75,9 +94,10 @@ impl<V: View> Scribe<'_, V> {
         };
         if let Some(kind) = paid_event {
             // Becoming paid is told with the transaction that completed it, whatever input brought it about.
-            let txid = match kind {
-                EventKind::PaymentReceived => settlement.map(|settlement| settlement.completed_by),
-                _ => change.txid,
+            let txid = if kind == EventKind::PaymentReceived {
+                settlement.map(|settlement| settlement.completed_by)
+            } else {
+                change.txid
             };
             self.tell(&mut record, &credits, kind, txid)?;
         }
@@ -98,6 +118,30 @@ impl<V: View> Scribe<'_, V> {
         } else {
             self.set_awaiting(&before, in_blocks)
         }
+    }
+
+    /// Whether a transaction is one of those that settle an invoice, or would, if there were enough of them.
+    pub(super) fn settles(&self, id: InvoiceId, txid: Txid) -> Result<bool, ReadError> {
+        let Some(record) = self.invoice(&id)? else { return Ok(false) };
+        let credits = self.credits_of(id)?;
+        let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
+        Ok(settles(standing.settlement.as_ref(), &credits, txid))
+    }
+
+    /// The transactions of an invoice of which its last events told that they were spent twice.
+    fn told_of_double_spends(&self, record: &InvoiceRecord) -> Result<BTreeSet<Txid>, ReadError> {
+        let mut told = BTreeSet::new();
+        if record.state.double_spend == DoubleSpend::None {
+            return Ok(told);
+        }
+        let (id, last) = (record.invoice.id, record.state.events);
+        let keys = (id, last.saturating_sub(MOST_EVENTS_READ))..=(id, last);
+        for (_, seq) in self.range::<EventsOf>(keys, usize::MAX)? {
+            let event = self.get::<Events>(&seq)?;
+            let event = event.filter(|event| event.kind == EventKind::DoubleSpendDetected);
+            told.extend(event.and_then(|event| event.txid));
+        }
+        Ok(told)
     }
 
     /// Writes an invoice and what of the index follows from its state.
@@ -121,13 +165,8 @@ impl<V: View> Scribe<'_, V> {
                 self.put::<Expiries>((at, id), ());
             }
         }
-        let late_end = |record: &InvoiceRecord| match record.state.phase {
-            Phase::Expired { at } | Phase::Cancelled { at } if !record.state.archived => {
-                Some(at.after(self.rules.late_window))
-            }
-            Phase::Expired { .. } | Phase::Cancelled { .. } | Phase::Open => None,
-        };
-        let (was, is) = (before.and_then(late_end), late_end(&record));
+        let rules = self.rules;
+        let (was, is) = (before.and_then(|before| late_end(before, rules)), late_end(&record, rules));
         if was != is {
             if let Some(at) = was {
                 self.remove::<LateEnds>((at, id));
@@ -184,6 +223,22 @@ fn exposure(record: &InvoiceRecord) -> Option<Window> {
         Phase::Open => Window::Open,
         Phase::Expired { .. } | Phase::Cancelled { .. } => Window::Late,
     })
+}
+
+/// Whether a transaction counts, and is one of those that settle an invoice, or would, if there were enough.
+fn settles(settlement: Option<&Settlement>, credits: &[Credit], txid: Txid) -> bool {
+    credits.iter().any(|credit| credit.outpoint.txid == txid && credit.state.is_live())
+        && settlement.is_none_or(|settlement| settlement.txids.contains(&txid))
+}
+
+/// When the late window of an invoice ends, once it has begun and until that was noticed.
+pub(super) fn late_end(record: &InvoiceRecord, rules: &Rules) -> Option<Timestamp> {
+    match record.state.phase {
+        Phase::Expired { at } | Phase::Cancelled { at } if !record.state.archived => {
+            Some(at.after(rules.late_window))
+        }
+        Phase::Expired { .. } | Phase::Cancelled { .. } | Phase::Open => None,
+    }
 }
 
 /// When an invoice expires, if it can.

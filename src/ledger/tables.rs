@@ -26,6 +26,9 @@ pub trait Table {
     type Value: Clone + Debug + PartialEq;
 }
 
+/// Records of a table with their keys.
+pub type Records<T> = Vec<(<T as Table>::Key, <T as Table>::Value)>;
+
 /// Calls a macro with every table, so that what must be said of each of them is said in one place.
 macro_rules! with_tables {
     ($callback:path) => {
@@ -103,8 +106,7 @@ pub trait Reads<T: Table> {
     /// # Errors
     ///
     /// [`ReadError`] if the store cannot be read.
-    fn range(&self, keys: RangeInclusive<T::Key>, limit: usize)
-    -> Result<Vec<(T::Key, T::Value)>, ReadError>;
+    fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError>;
 }
 
 /// The store could not be read, or what it holds is damaged. The disk is at fault, or a bug of ours.
@@ -358,4 +360,6 @@ pub struct Meta {
     pub now: Timestamp,
     /// The end of the chain as far as we walked it.
     pub tip: Option<(u32, BlockHash)>,
+    /// The block of which some parts were applied, and which is not connected yet.
+    pub under_way: Option<(u32, BlockHash)>,
 }

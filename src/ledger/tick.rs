@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use super::{
     EventKind, ReadError, View,
     scribe::Scribe,
+    settle::late_end,
     tables::{
         Ask, ClaimState, Ever, Expiries, Idempotency, IdempotencyEnds, LateEnds, OpenClaims, Retirements,
     },
@@ -45,8 +46,18 @@ impl<V: View> Scribe<'_, V> {
     }
 
     fn archive(&mut self) -> Result<(), ReadError> {
-        for ((_, id), ()) in self.range::<LateEnds>(self.invoices_until(self.now()), MOST_AT_ONCE)? {
+        for ((at, id), ()) in self.range::<LateEnds>(self.invoices_until(self.now()), MOST_AT_ONCE)? {
+            // The entry may be of a run with another late window.
+            self.remove::<LateEnds>((at, id));
             let Some(before) = self.invoice(&id)? else { continue };
+            match late_end(&before, self.rules) {
+                Some(ends) if ends <= self.now() => {}
+                Some(ends) => {
+                    self.put::<LateEnds>((ends, id), ());
+                    continue;
+                }
+                None => continue,
+            }
             let mut record = before.clone();
             record.state.archived = true;
             let credits = self.credits_of(id)?;

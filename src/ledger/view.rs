@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
     Changes, Holds, ReadError, Reads, Table,
-    tables::{TableChanges, with_tables},
+    tables::{Records, TableChanges, with_tables},
 };
 
 /// Changes that are not written yet, over a view of what is.
@@ -24,11 +24,7 @@ where
         get_over(self.below, self.changes, key)
     }
 
-    fn range(
-        &self,
-        keys: RangeInclusive<T::Key>,
-        limit: usize,
-    ) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+    fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
         range_over(self.below, self.changes, keys, limit)
     }
 }
@@ -54,7 +50,7 @@ pub(super) fn range_over<T: Table, V: Reads<T>>(
     changes: &Changes,
     keys: RangeInclusive<T::Key>,
     limit: usize,
-) -> Result<Vec<(T::Key, T::Value)>, ReadError>
+) -> Result<Records<T>, ReadError>
 where
     Changes: Holds<T>,
 {
@@ -84,7 +80,7 @@ macro_rules! define_memory {
         /// A whole store in memory, for simulations and tests.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct MemoryView {
-            $($field: BTreeMap<$key, $value>,)*
+            $(pub(super) $field: BTreeMap<$key, $value>,)*
         }
 
         impl MemoryView {
