@@ -17,8 +17,11 @@ use tokio::sync::{
 
 use super::{Batch, BatchFailure, Clock, Storage};
 use crate::{
-    invoice::Order,
-    ledger::{Action, Event, Input, Outcome, Reads, Rules, tables::Counters},
+    invoice::{Order, Timestamp},
+    ledger::{
+        Action, Event, Input, Outcome, ReadError, Reads, Rules,
+        tables::{Counters, Events},
+    },
 };
 
 /// What hears of events once they are on disk. It is called on the engine's thread and must not wait.
@@ -106,7 +109,8 @@ impl Engine {
             failing: AtomicBool::new(false),
             thread: Mutex::new(None),
         });
-        let writer = Writer { store, settings, publish, shared: shared.clone(), requests };
+        let writer =
+            Writer { store, settings, publish, shared: shared.clone(), requests, seq: meta.seq, tried: None };
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || writer.run())
@@ -116,7 +120,7 @@ impl Engine {
     }
 
     /// The wall clock of this program.
-    pub fn now(&self) -> crate::invoice::Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
@@ -180,7 +184,7 @@ impl Engine {
 pub enum EngineStartError {
     /// The store could not be read.
     #[error(transparent)]
-    Store(crate::ledger::ReadError),
+    Store(ReadError),
     /// There was no thread to be had.
     #[error("no thread for the engine: {0}")]
     Thread(std::io::Error),
@@ -192,7 +196,17 @@ struct Writer<S> {
     publish: Arc<dyn Publish>,
     shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
+    /// The number of the last event that was published.
+    seq: u64,
+    /// When the store was last found unfit, while it is.
+    tried: Option<Instant>,
 }
+
+/// How often a store that failed is tried again.
+const RECOVERY: Duration = Duration::from_millis(500);
+
+/// How many events are published at a time after a recovery.
+const PAGE: usize = 1000;
 
 impl<S: Storage> Writer<S> {
     fn run(mut self) {
@@ -226,7 +240,13 @@ impl<S: Storage> Writer<S> {
         (inputs, false)
     }
 
-    fn write(&self, inputs: Vec<Waiting>) {
+    fn write(&mut self, inputs: Vec<Waiting>) {
+        if self.shared.failing.load(Ordering::Relaxed) && !self.recover() {
+            for Waiting { answer, .. } in inputs {
+                let _ = answer.send(Err(EngineError::Unavailable));
+            }
+            return;
+        }
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(inputs.len());
         let mut failure: Option<BatchFailure> = None;
@@ -247,6 +267,7 @@ impl<S: Storage> Writer<S> {
                 Ok(Some((order, events))) => {
                     // From here on everything is on disk: first those who ask for the order, then those who listen.
                     self.shared.order.store(order.0, Ordering::Release);
+                    self.seq = events.last().map_or(self.seq, |event| event.seq);
                     self.publish.publish(&events);
                 }
                 Ok(None) => {}
@@ -266,6 +287,40 @@ impl<S: Storage> Writer<S> {
             // Whoever asked may have gone; what was applied stays applied.
             let _ = answer.send(outcome);
         }
+    }
+
+    /// Tries to make a failed store fit again. The batch that failed may be in it after all: then its events are
+    /// published now.
+    fn recover(&mut self) -> bool {
+        if self.tried.is_some_and(|tried| tried.elapsed() < RECOVERY) {
+            return false;
+        }
+        match self.store.recover().map_err(BatchFailure::from).and_then(|()| Ok(self.catch_up()?)) {
+            Ok(()) => {
+                tracing::info!("the store can be written again");
+                self.tried = None;
+                self.shared.failing.store(false, Ordering::Relaxed);
+                true
+            }
+            Err(failure) => {
+                tracing::warn!(%failure, "the store is not fit yet");
+                self.tried = Some(Instant::now());
+                false
+            }
+        }
+    }
+
+    fn catch_up(&mut self) -> Result<(), ReadError> {
+        let meta = Reads::<Counters>::get(&*self.store, &())?.unwrap_or_default();
+        self.shared.order.store(meta.order.0, Ordering::Release);
+        while self.seq < meta.seq {
+            let page = Reads::<Events>::range(&*self.store, self.seq + 1..=meta.seq, PAGE)?;
+            let events: Vec<Event> = page.into_iter().map(|(_, event)| event).collect();
+            let Some(last) = events.last() else { break };
+            self.seq = last.seq;
+            self.publish.publish(&events);
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! [`Batch`] is the state machine: it has no thread, no channel and no clock, so that a simulator can drive it.
 //! [`Engine`] is the thin loop around it, on a thread of its own, behind a bounded queue. What is published (the
-//! [`Order`] and the events) moves only after the commit; if the commit fails, the overlay is dropped, callers get
+//! [order of inputs](crate::invoice::Order) and the events) moves only after the commit; if the commit fails, the overlay is dropped, callers get
 //! [`EngineError::Unavailable`], and nothing has happened.
 //!
 //! The engine never waits for the node, and knows no HTTP.
@@ -17,6 +17,8 @@ mod clock;
 mod handle;
 mod sightings;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, BatchFailure};
 pub use clock::{Clock, SystemClock};

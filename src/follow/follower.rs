@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, ClockWatch, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey, Surveyed,
+    Answer, ClockWatch, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey,
+    Surveyed,
 };
 use crate::{
     bch::{Block, Network, Transaction},
@@ -62,7 +66,7 @@ pub struct Follower<S> {
     /// A pass is called for.
     wake: Arc<Notify>,
     /// A survey is called for.
-    resurvey: Arc<std::sync::atomic::AtomicBool>,
+    resurvey: Arc<AtomicBool>,
     room: Arc<Semaphore>,
 }
 
@@ -135,7 +139,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                 }
                 Signal::Connected(topic) => {
                     tracing::info!(%topic, "ZMQ is connected");
-                    self.resurvey.store(true, std::sync::atomic::Ordering::Relaxed);
+                    self.resurvey.store(true, Ordering::Relaxed);
                     self.wake.notify_one();
                 }
                 Signal::Disconnected(topic) => {
@@ -238,7 +242,9 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         surveyed: &mut Option<Surveyed>,
         reasons: &BTreeSet<Reason>,
     ) -> Result<PassEnd, FollowError> {
-        if self.resurvey.swap(false, std::sync::atomic::Ordering::Relaxed) {
+        // What was wrong with the node may be mended without a word.
+        let unwell = surveyed.as_ref().is_some_and(|found| !found.reasons.is_empty());
+        if self.resurvey.swap(false, Ordering::Relaxed) || unwell {
             *surveyed = None;
         }
         let found = match surveyed {
@@ -316,11 +322,15 @@ fn reason_of(error: &FollowError) -> Option<Reason> {
     match error {
         FollowError::Node(NodeError::Unauthorized) => Some(Reason::NodeUnauthorized),
         FollowError::Node(NodeError::Expired) => Some(Reason::NodeSoftwareExpired),
-        FollowError::Node(NodeError::WarmingUp) | FollowError::MempoolNotLoaded => Some(Reason::NodeWarmingUp),
+        FollowError::Node(NodeError::WarmingUp) | FollowError::MempoolNotLoaded => {
+            Some(Reason::NodeWarmingUp)
+        }
         FollowError::Node(NodeError::Busy) => None,
         FollowError::Node(_) => Some(Reason::NodeUnreachable),
         FollowError::Engine(_) | FollowError::Read(_) => Some(Reason::StoreUnavailable),
         FollowError::OtherChain => Some(Reason::OtherNetwork { chain: "unknown".to_owned() }),
-        FollowError::NoSuchBlock(_) | FollowError::Block(_) | FollowError::Confused => Some(Reason::NodeUnreachable),
+        FollowError::NoSuchBlock(_) | FollowError::Block(_) | FollowError::Confused => {
+            Some(Reason::NodeUnreachable)
+        }
     }
 }

@@ -73,9 +73,9 @@ impl fmt::Display for Reason {
             Self::Starting => f.write_str("no complete pass over chain and mempool yet"),
             Self::NodeUnreachable => f.write_str("the node cannot be reached, or does not answer"),
             Self::NodeUnauthorized => f.write_str("the node refuses our credentials"),
-            Self::NodeSoftwareExpired => {
-                f.write_str("node software expired: it answers no RPC any more; update it, or start it with -expire=0")
-            }
+            Self::NodeSoftwareExpired => f.write_str(
+                "node software expired: it answers no RPC any more; update it, or start it with -expire=0",
+            ),
             Self::NodeWarmingUp => f.write_str("the node is warming up"),
             Self::OtherNetwork { chain } => write!(f, "the node is on the chain `{chain}`, not on ours"),
             Self::NodeCatchingUp => f.write_str("the node is downloading the chain"),

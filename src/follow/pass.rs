@@ -89,7 +89,12 @@ impl Pass {
     /// # Errors
     ///
     /// [`FollowError`]; the next pass begins anew, and nothing is lost.
-    pub fn on<V: View>(&mut self, answer: Answer, view: &V, moment: Moment) -> Result<Step<PassEnd>, FollowError> {
+    pub fn on<V: View>(
+        &mut self,
+        answer: Answer,
+        view: &V,
+        moment: Moment,
+    ) -> Result<Step<PassEnd>, FollowError> {
         match (&mut self.stage, answer) {
             (Stage::Snapshot, Answer::Begin) => self.ask_snapshot(view),
             (Stage::Snapshot, Answer::Node(Reply::Snapshot(snapshot))) => self.snapshot(snapshot, view),
@@ -154,8 +159,7 @@ impl Pass {
         if snapshot.tip_before != snapshot.tip_after {
             return self.walk(snapshot.tip_after, view);
         }
-        self.unknown =
-            snapshot.txids.iter().filter(|txid| !self.memory.is_examined(txid)).copied().collect();
+        self.unknown = snapshot.txids.iter().filter(|txid| !self.memory.is_examined(txid)).copied().collect();
         self.mempool = snapshot.txids.into_iter().collect();
         self.fetch(view)
     }

@@ -25,7 +25,12 @@ impl Notifier {
     /// Listens to the events of an invoice with numbers above `since`.
     pub fn feed<S: View + Send + Sync + 'static>(&self, store: Arc<S>, id: InvoiceId, since: u64) -> Feed<S> {
         let changes = self.waiting.lock().entry(id).or_insert_with(|| watch::channel(0).0).subscribe();
-        Feed::new(store, id, since, Subscription { changes: Some(changes), id, waiting: self.waiting.clone() })
+        Feed::new(
+            store,
+            id,
+            since,
+            Subscription { changes: Some(changes), id, waiting: self.waiting.clone() },
+        )
     }
 
     /// How many invoices are listened to.

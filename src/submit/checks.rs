@@ -45,8 +45,10 @@ pub(super) fn check_fee(tx: &Transaction, coins: &[Option<Coin>], rate: FeeRate)
 /// unsigned is never refused, over its size, when it comes signed.
 fn smallest_size(tx: &Transaction, coins: &[Option<Coin>]) -> usize {
     let unsigned = tx.unlocking_bytes().iter().zip(coins).filter(|(bytes, _)| **bytes == 0);
-    let missing: usize =
-        unsigned.filter_map(|(_, coin)| coin.as_ref()).map(|coin| smallest_unlocking_script(&coin.script)).sum();
+    let missing: usize = unsigned
+        .filter_map(|(_, coin)| coin.as_ref())
+        .map(|coin| smallest_unlocking_script(&coin.script))
+        .sum();
     tx.raw().len() + missing
 }
 

@@ -11,7 +11,8 @@ use crate::{
     engine::EngineError,
     invoice::{FirstSeen, Order, Sighting, Timestamp},
     ledger::{
-        Action, ClaimRequest, Claimed, Judgement, Observation, Outcome, ReadError, Reads, Refusal, Rules, View, judge,
+        Action, ClaimRequest, Claimed, Judgement, Observation, Outcome, ReadError, Reads, Refusal, Rules,
+        View, judge,
         tables::{Counters, Invoices, Place, Transactions},
     },
     node::{Coin, MempoolEntry, NodeError, Reply, Request, SendOutcome},
