@@ -1,3 +1,51 @@
 //! HTTP and WebSocket: one file per dialect, one error type per dialect.
 //!
-//! Floor 6. It contains no rule of payment, and it alone knows JSON names.
+//! Floor 6. It contains no rule of payment, and it alone knows JSON names: what it is asked becomes an input of the
+//! engine or a submission, what it answers is written from a [`Statement`](crate::invoice::Statement), and in between
+//! it decides nothing about money.
+//!
+//! # What pulls in different directions
+//!
+//! * **Open doors against bad company.** Wallets come without a key, from web pages of any origin, over bad lines.
+//!   So does everybody else. Every public answer has its CORS headers, errors included, and everything that a
+//!   stranger can make grow has a bound: connections, heads, bodies, time, sockets, requests per address.
+//! * **Old clients against plain words.** Whoever was written for Watchtower's `jpp` must find its fields, in its
+//!   order, and its errors in their shape; everybody else wants to know what was wrong. So the shapes are the old
+//!   ones, and the texts within them are clear.
+//! * **Privacy against convenience.** What a merchant keeps with an invoice is shown to the merchant, and to the
+//!   public only if the configuration says so.
+//!
+//! # How it is built
+//!
+//! [`serve()`] accepts connections and holds their deadlines (`stream`); around every request stands `frame`, with its
+//! id, its time limit, the common headers, the log and the meters. [`public_router`] is what the world sees:
+//! `watchtower` the REST dialect, `socket` an invoice's events; [`ops_router`] is what its operator sees. `receive`
+//! takes a body, `auth` says who asks, `limits` counts. `document` writes an invoice, and `reasons` has the words for
+//! every way in which a submission can fail, so that each further dialect needs to say only how it wraps them.
+//!
+//! A client is known by the address of its connection. `X-Forwarded-For` and its relatives are not read: they are
+//! anybody's claim. Behind a proxy every client has the proxy's address; limit addresses there, and set the limits
+//! per address here to 0.
+
+mod auth;
+mod document;
+mod frame;
+mod limits;
+mod ops;
+mod reasons;
+mod receive;
+mod serve;
+mod settings;
+mod socket;
+mod state;
+mod stop;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod watchtower;
+
+pub use ops::{OpsState, ops_router};
+pub use serve::{ServeSettings, serve};
+pub use settings::{ApiSettings, Limits};
+pub use state::{ApiState, Keys, public_router};
+pub use stop::Stop;

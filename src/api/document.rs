@@ -1,0 +1,294 @@
+//! An invoice as JSON: the fields of Watchtower's `jpp` in their order, and ours after them.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::settings::ApiSettings;
+use crate::{
+    bch::{Network, Token},
+    invoice::{
+        Credit, CreditState, InvoiceId, MAX_CONFIRMATIONS_REQUIRED, Refund, RequiredOutput, Standing,
+        Statement,
+    },
+};
+
+/// The largest integer that every reader of JSON keeps exactly.
+const MOST_EXACT: u64 = (1 << 53) - 1;
+
+/// How an invoice is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    public_url: &'a str,
+    network: Network,
+    merchant_data: bool,
+    merchant: bool,
+}
+
+impl<'a> View<'a> {
+    /// As everybody sees it.
+    pub(super) fn of_public(settings: &'a ApiSettings) -> Self {
+        Self {
+            public_url: &settings.public_url,
+            network: settings.network,
+            merchant_data: settings.public_merchant_data,
+            merchant: false,
+        }
+    }
+
+    /// As its merchant sees it.
+    pub(super) fn of_merchant(settings: &'a ApiSettings) -> Self {
+        Self { merchant_data: true, merchant: true, ..Self::of_public(settings) }
+    }
+
+    /// As somebody sees it who created it without a key: what was sent comes back.
+    pub(super) fn of_creator(settings: &'a ApiSettings) -> Self {
+        Self { merchant_data: true, ..Self::of_public(settings) }
+    }
+}
+
+/// The URL of an invoice, for every wallet and every person.
+fn payment_url(public_url: &str, id: InvoiceId) -> String {
+    format!("{public_url}/i/{id}")
+}
+
+/// An invoice.
+#[derive(Debug, Serialize)]
+pub(super) struct InvoiceDocument<'a> {
+    payment_id: String,
+    payment_url: String,
+    network: &'static str,
+    currency: &'static str,
+    memo: Option<&'a str>,
+    time: String,
+    expires: String,
+    outputs: Vec<OutputDocument<'a>>,
+    payment: Option<PaymentDocument<'a>>,
+    merchant_data: Option<Box<RawValue>>,
+    required_fee_per_byte: Option<Box<RawValue>>,
+    status: &'static str,
+    amount: u64,
+    amount_paid: u64,
+    underpaid: u64,
+    overpaid: u64,
+    confirmations: u32,
+    confirmations_required: u8,
+    late: bool,
+    shared: bool,
+    ambiguous: bool,
+    double_spend: &'static str,
+    via: Option<&'static str>,
+    payments: Vec<CreditDocument>,
+    outputs_standing: Vec<OutputStandingDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct OutputDocument<'a> {
+    amount: u64,
+    address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<TokenDocument>,
+}
+
+/// The payment of an invoice: the transaction that completed it.
+#[derive(Debug, Serialize)]
+struct PaymentDocument<'a> {
+    txid: String,
+    memo: Option<&'a str>,
+    paid_at: String,
+    refund_to: Vec<RefundDocument<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefundDocument<'a> {
+    amount: Option<u64>,
+    address: &'a str,
+    /// Always `null`, and always there.
+    description: Option<&'a str>,
+}
+
+/// One transaction output that was counted for the invoice.
+#[derive(Debug, Serialize)]
+struct CreditDocument {
+    txid: String,
+    vout: u32,
+    output: u16,
+    amount: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<TokenDocument>,
+    state: &'static str,
+    confirmations: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<BlockDocument>,
+    via: &'static str,
+    late: bool,
+    ambiguous: bool,
+    first_seen: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BlockDocument {
+    height: u32,
+    hash: String,
+}
+
+#[derive(Debug, Serialize)]
+struct OutputStandingDocument {
+    amount_paid: u64,
+    paid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_overpaid: Option<Tokens>,
+}
+
+/// CashTokens on an output.
+#[derive(Debug, Serialize)]
+pub(super) struct TokenDocument {
+    category: String,
+    amount: Tokens,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nft: Option<NftDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct NftDocument {
+    capability: &'static str,
+    commitment: String,
+}
+
+/// An amount of tokens: a number for as long as every reader keeps it exactly, a text above.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Tokens {
+    Number(u64),
+    Text(String),
+}
+
+impl From<u64> for Tokens {
+    fn from(amount: u64) -> Self {
+        if amount <= MOST_EXACT { Self::Number(amount) } else { Self::Text(amount.to_string()) }
+    }
+}
+
+impl From<&Token> for TokenDocument {
+    fn from(token: &Token) -> Self {
+        Self {
+            category: token.category.to_string(),
+            amount: token.amount.into(),
+            nft: token.nft.as_ref().map(|nft| NftDocument {
+                capability: nft.capability.name(),
+                commitment: hex::encode(&nft.commitment),
+            }),
+        }
+    }
+}
+
+impl<'a> InvoiceDocument<'a> {
+    /// The invoice of a statement.
+    pub(super) fn new(statement: &'a Statement, view: View<'a>) -> Self {
+        let invoice = &statement.invoice;
+        let standing = statement.standing();
+        let settlement = standing.settlement.as_ref();
+        let merchant_data = invoice.merchant_data.as_ref().filter(|_| view.merchant_data);
+        let live_and_late = |credit: &Credit| credit.state.is_live() && credit.late;
+        Self {
+            payment_id: invoice.id.to_string(),
+            payment_url: payment_url(view.public_url, invoice.id),
+            network: view.network.wire(),
+            currency: "BCH",
+            memo: invoice.memo.as_deref(),
+            time: invoice.created.to_string(),
+            expires: invoice.expires.to_string(),
+            outputs: invoice.outputs.iter().map(OutputDocument::from).collect(),
+            payment: PaymentDocument::of(statement, &standing),
+            merchant_data: merchant_data.and_then(|text| RawValue::from_string(text.clone()).ok()),
+            required_fee_per_byte: RawValue::from_string(invoice.fee_rate.to_string()).ok(),
+            status: standing.status.name(),
+            amount: invoice.required_satoshis(),
+            amount_paid: standing.amount_paid,
+            underpaid: standing.underpaid,
+            overpaid: standing.overpaid,
+            confirmations: settlement.map_or(0, |settlement| settlement.confirmations),
+            confirmations_required: invoice.confirmations_required,
+            late: match settlement {
+                Some(settlement) => settlement.late,
+                None => statement.credits.iter().any(live_and_late),
+            },
+            shared: statement.state.shared,
+            ambiguous: statement.state.ambiguous,
+            double_spend: statement.state.double_spend.name(),
+            via: settlement.map(|settlement| settlement.via.name()),
+            payments: statement
+                .credits
+                .iter()
+                .map(|credit| CreditDocument::of(credit, statement.tip_height))
+                .collect(),
+            outputs_standing: standing
+                .outputs
+                .iter()
+                .zip(&invoice.outputs)
+                .map(|(standing, required)| OutputStandingDocument {
+                    amount_paid: standing.credited,
+                    paid: standing.satisfied,
+                    token_overpaid: required.token.is_some().then(|| standing.token_overpaid.into()),
+                })
+                .collect(),
+            merchant: view.merchant.then(|| invoice.merchant.name()),
+        }
+    }
+}
+
+impl<'a> From<&'a RequiredOutput> for OutputDocument<'a> {
+    fn from(required: &'a RequiredOutput) -> Self {
+        Self {
+            amount: required.satoshis,
+            address: &required.address,
+            description: required.description.as_deref(),
+            token: required.token.as_ref().map(TokenDocument::from),
+        }
+    }
+}
+
+impl<'a> PaymentDocument<'a> {
+    fn of(statement: &'a Statement, standing: &Standing) -> Option<Self> {
+        let settlement = standing.settlement.as_ref()?;
+        Some(Self {
+            txid: settlement.completed_by.to_string(),
+            memo: statement.note.memo.as_deref(),
+            paid_at: settlement.paid_at.to_string(),
+            refund_to: statement.note.refund_to.iter().map(RefundDocument::from).collect(),
+        })
+    }
+}
+
+impl<'a> From<&'a Refund> for RefundDocument<'a> {
+    fn from(refund: &'a Refund) -> Self {
+        Self { amount: refund.satoshis, address: &refund.address, description: None }
+    }
+}
+
+impl CreditDocument {
+    fn of(credit: &Credit, tip_height: Option<u32>) -> Self {
+        Self {
+            txid: credit.outpoint.txid.to_string(),
+            vout: credit.outpoint.vout,
+            output: credit.output,
+            amount: credit.satoshis,
+            token: credit.token.as_ref().map(TokenDocument::from),
+            state: credit.state.name(),
+            confirmations: credit.state.confirmations(tip_height).min(MAX_CONFIRMATIONS_REQUIRED.into()),
+            block: match credit.state {
+                CreditState::Confirmed { height, hash } => {
+                    Some(BlockDocument { height, hash: hash.to_string() })
+                }
+                CreditState::Seen | CreditState::Mempool | CreditState::Lost => None,
+            },
+            via: credit.via.name(),
+            late: credit.late,
+            ambiguous: credit.ambiguous,
+            first_seen: credit.first_seen.to_string(),
+        }
+    }
+}

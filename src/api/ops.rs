@@ -1,0 +1,95 @@
+//! What the operator sees, on a listener of its own: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! Being alive and being ready are two questions. A supervisor restarts what is not alive, and nothing that makes this
+//! program not ready is mended by a restart; so `/healthz` knows nothing of the node and the disk, and `/readyz` names
+//! every reason.
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    frame,
+    watchtower::{both, json, reading},
+};
+use crate::{
+    engine::Engine,
+    follow::{Health, Reason},
+    ledger::{Reads, View, tables::Counters},
+};
+
+/// How long a question of the operator may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the operator's interface is made of.
+pub struct OpsState<S> {
+    /// Whether it can be read is one of the reasons.
+    pub store: Arc<S>,
+    /// Whether it can be written is another.
+    pub engine: Engine,
+    /// All other reasons.
+    pub health: Health,
+    /// The meters.
+    pub metrics: PrometheusHandle,
+}
+
+impl<S> fmt::Debug for OpsState<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpsState").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+/// The router that the operator sees.
+pub fn ops_router<S: View + Send + Sync + 'static>(state: OpsState<S>) -> Router {
+    let mut routes = Router::new();
+    routes = both(routes, "/healthz", reading(get(healthz)));
+    routes = both(routes, "/readyz", reading(get(readyz)));
+    routes = both(routes, "/metrics", reading(get(metrics_text)));
+    frame::private(routes.with_state(Arc::new(state)), TIMEOUT)
+}
+
+/// The process lives.
+async fn healthz() -> Response {
+    json(StatusCode::OK, &json!({"alive": true}))
+}
+
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    reasons: Vec<Why>,
+}
+
+#[derive(Debug, Serialize)]
+struct Why {
+    name: &'static str,
+    text: String,
+}
+
+/// Whether everything works, and if not, every reason.
+async fn readyz<S: View + Send + Sync + 'static>(State(state): State<Arc<OpsState<S>>>) -> Response {
+    let mut reasons: BTreeSet<Reason> = state.health.reasons().into_iter().collect();
+    let store = state.store.clone();
+    let read = tokio::task::spawn_blocking(move || Reads::<Counters>::get(&*store, &())).await;
+    if state.engine.is_failing() || !matches!(read, Ok(Ok(_))) {
+        reasons.insert(Reason::StoreUnavailable);
+    }
+    let ready = reasons.is_empty();
+    let reasons =
+        reasons.iter().map(|reason| Why { name: reason.name(), text: reason.to_string() }).collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &Readiness { ready, reasons })
+}
+
+/// The meters, as Prometheus reads them.
+async fn metrics_text<S: View + Send + Sync + 'static>(State(state): State<Arc<OpsState<S>>>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render()).into_response()
+}

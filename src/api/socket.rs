@@ -1,0 +1,286 @@
+//! `WS /ws/jpp/invoice/{id}/`: what happens to an invoice, as it happens.
+//!
+//! A socket is a cursor into the invoice's events and a loop around it. Without `?since=n` it begins with the stored
+//! `payment_received` if the invoice is paid, and goes on with what comes; with it, it begins at n + 1. The log is read
+//! from the cursor and the socket is woken by what is new, so nothing is lost between the two.
+//!
+//! A reader is never waited for: what one of them does not take in time ends its socket, with the number of the last
+//! event that it was given, from which it can go on. Nobody else notices.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{
+        Query, State, WebSocketUpgrade,
+        rejection::QueryRejection,
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, rejection::WebSocketUpgradeRejection},
+    },
+    response::Response,
+    routing::get,
+};
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::{
+    document::{InvoiceDocument, View as DocumentView},
+    limits::{NoSocket, SocketPlace},
+    settings::ApiSettings,
+    state::{Peer, Shared},
+    stop::Work,
+    watchtower::{Complaint, Fault, InvoiceName, both, reading},
+};
+use crate::{
+    invoice::{InvoiceId, Level},
+    ledger::{Event, EventKind, MOST_CREDITS_IN_AN_EVENT, ReadError, Subject, View, events_after},
+    notify::{Feed, FeedError},
+};
+
+/// How long a socket that ends has to take its close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// When somebody with too many sockets may ask for another.
+const PLACE_RETRY: Duration = Duration::from_secs(30);
+
+/// The buffer for what a client sends, in bytes. By default it would be 128 KiB, and an idle socket forty times as big.
+const READ_BUFFER: usize = 1024;
+
+/// The largest message of a client, in bytes. Nothing is done with it.
+const MOST_MESSAGE: usize = 16 * 1024;
+
+/// Close code: the reader was too slow, or has gone; the reason is the number of the last event it was given.
+const TOO_SLOW: u16 = 4008;
+
+/// Close code of RFC 6455: the server goes away.
+const GOING_AWAY: u16 = 1001;
+
+/// Close code of RFC 6455: the server cannot go on.
+const CANNOT_GO_ON: u16 = 1011;
+
+/// How many events are looked through at a time for the one that said "paid".
+const PAGE: u64 = 16;
+
+/// The routes of the sockets.
+pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>> {
+    both(Router::new(), "/ws/jpp/invoice/{id}", reading(get(connect)))
+}
+
+/// Checks everything that can be answered in HTTP, and only then agrees to be a socket.
+async fn connect<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    InvoiceName(id): InvoiceName,
+    Peer(address): Peer,
+    query: Result<Query<HashMap<String, String>>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Fault> {
+    let statement = shared.statement(id).await?;
+    let since = query.ok().and_then(|Query(query)| query.get("since").map(|since| since.parse::<u64>()));
+    let since = since.transpose().map_err(|_| Complaint::field("since", "A valid integer is required."))?;
+    let upgrade = upgrade.map_err(|_| Fault::UpgradeRequired)?;
+    let place = shared.sockets.place(address).map_err(|none| match none {
+        NoSocket::Full => Fault::Away { retry_after: 10, text: "There are too many sockets.".to_owned() },
+        NoSocket::TooManyOfOne => Fault::Throttled(PLACE_RETRY),
+    })?;
+
+    let (first, since) = match since {
+        Some(since) => (None, since),
+        None if statement.state.level == Level::Unpaid => (None, statement.state.events),
+        None => {
+            let last = statement.state.events;
+            (shared.read(move |store| last_received(store, id, last)).await?, last)
+        }
+    };
+    let feed = shared.state.notifier.feed(shared.state.store.clone(), id, since);
+    let work = shared.state.stop.work();
+    let upgrade = upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(most_written(&shared.state.settings))
+        .max_message_size(MOST_MESSAGE)
+        .max_frame_size(MOST_MESSAGE);
+    Ok(upgrade.on_upgrade(move |socket| {
+        let listener = Listener { shared, socket, last: since, _place: place, _work: work };
+        Box::pin(listener.run(first, feed))
+    }))
+}
+
+/// The event that told of the payment that still holds: the last of its kind up to `last`.
+fn last_received<S: View>(store: &S, id: InvoiceId, last: u64) -> Result<Option<Event>, ReadError> {
+    let mut until = last;
+    while until > 0 {
+        let after = until.saturating_sub(PAGE);
+        let page = events_after(store, id, after, usize::try_from(until - after).unwrap_or(usize::MAX))?;
+        let received = page.into_iter().rev().find(|event| event.kind == EventKind::PaymentReceived);
+        if received.is_some() {
+            return Ok(received);
+        }
+        until = after;
+    }
+    Ok(None)
+}
+
+/// The most bytes that wait to be written: one message, however large the configuration lets an invoice become. The
+/// buffer only grows to what is in it.
+fn most_written(settings: &ApiSettings) -> usize {
+    const BYTES_OF_AN_OUTPUT: usize = 8 * 1024;
+    const BYTES_OF_A_CREDIT: usize = 2 * 1024;
+    const BYTES_OF_THE_REST: usize = 64 * 1024;
+    // Twice the outputs: there are as many refunds at most.
+    settings.max_outputs.saturating_mul(2 * BYTES_OF_AN_OUTPUT)
+        + MOST_CREDITS_IN_AN_EVENT * BYTES_OF_A_CREDIT
+        + BYTES_OF_THE_REST
+}
+
+/// Why a socket ends.
+enum End {
+    /// The client closed it, broke a rule, or has gone.
+    Gone,
+    /// With this code and reason.
+    Close(u16, String),
+}
+
+/// One socket.
+struct Listener<S> {
+    shared: Arc<Shared<S>>,
+    socket: WebSocket,
+    /// The number of the last event that the client was given.
+    last: u64,
+    _place: SocketPlace,
+    _work: Work,
+}
+
+impl<S: View + Send + Sync + 'static> Listener<S> {
+    async fn run(mut self, first: Option<Event>, feed: Feed<S>) {
+        let end = match self.listen(first, feed).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        if let End::Close(code, reason) = end {
+            tracing::debug!(code, reason, "a socket is closed");
+            metrics::counter!("jppd_sockets_closed_total", "code" => code.to_string()).increment(1);
+            let frame = CloseFrame { code, reason: reason.into() };
+            let closing = async {
+                if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
+                    // Until the client has answered with its own, or has nothing more to say.
+                    while let Some(Ok(_)) = self.socket.recv().await {}
+                }
+            };
+            // Whoever does not take it has been told by the end of the connection.
+            let _ = timeout(CLOSE_TIMEOUT, closing).await;
+        }
+    }
+
+    async fn listen(&mut self, first: Option<Event>, feed: Feed<S>) -> Result<std::convert::Infallible, End> {
+        if let Some(event) = &first {
+            self.tell(event).await?;
+        }
+        let stop = self.shared.state.stop.clone();
+        let mut stopped = std::pin::pin!(stop.stopped());
+        let period = self.shared.state.settings.limits.socket_ping_interval;
+        let mut pings = interval_at(Instant::now() + period, period);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_there = true;
+        // Kept over the turns of the loop: what a client sends must not make us read the store again.
+        let mut next = std::pin::pin!(next(feed));
+        loop {
+            tokio::select! {
+                () = &mut stopped => return Err(End::Close(GOING_AWAY, String::new())),
+                (feed, event) = &mut next => {
+                    let event = event.map_err(|error| {
+                        tracing::error!(%error, "a socket cannot be told what happened");
+                        End::Close(CANNOT_GO_ON, self.last.to_string())
+                    })?;
+                    self.tell(&event).await?;
+                    next.set(self::next(feed));
+                }
+                received = self.socket.recv() => match received {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+                    Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => {
+                        is_there = true;
+                    }
+                },
+                _ = pings.tick() => {
+                    if !is_there {
+                        return Err(self.too_slow());
+                    }
+                    is_there = false;
+                    self.send(Message::Ping(axum::body::Bytes::new())).await?;
+                }
+            }
+        }
+    }
+
+    async fn tell(&mut self, event: &Event) -> Result<(), End> {
+        let Some((n, message)) = message(event, &self.shared.state.settings) else { return Ok(()) };
+        self.send(Message::Text(message)).await?;
+        self.last = self.last.max(n);
+        Ok(())
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        let limit = self.shared.state.settings.limits.socket_write_timeout;
+        match timeout(limit, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(self.too_slow()),
+        }
+    }
+
+    fn too_slow(&self) -> End {
+        End::Close(TOO_SLOW, self.last.to_string())
+    }
+}
+
+/// The next event, and the feed it came from.
+async fn next<S: View + Send + Sync + 'static>(mut feed: Feed<S>) -> (Feed<S>, Result<Event, FeedError>) {
+    let event = feed.next().await;
+    (feed, event)
+}
+
+/// The message of a payment: the fields of the original in their order, and ours after them.
+#[derive(Debug, Serialize)]
+struct Received<'a> {
+    r#type: &'static str,
+    invoice: InvoiceDocument<'a>,
+    txid: Option<String>,
+    paid_at: String,
+    memo: Option<&'a str>,
+    n: u64,
+    at: String,
+}
+
+/// The message of everything else.
+#[derive(Debug, Serialize)]
+struct Happened<'a> {
+    r#type: &'static str,
+    n: u64,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txid: Option<String>,
+    invoice: InvoiceDocument<'a>,
+}
+
+/// An event of an invoice as everybody may see it, with its number there. Its number in the whole log would tell how
+/// much business a shop does.
+fn message(event: &Event, settings: &ApiSettings) -> Option<(u64, Utf8Bytes)> {
+    let Subject::Invoice { n, statement } = &event.subject else { return None };
+    let (n, at) = (*n, event.at.to_string());
+    let txid = event.txid.map(|txid| txid.to_string());
+    let invoice = InvoiceDocument::new(statement, DocumentView::of_public(settings));
+    let r#type = event.kind.name();
+    let json = if event.kind == EventKind::PaymentReceived {
+        let settlement = statement.standing().settlement;
+        let paid_at = settlement.map_or(event.at, |settlement| settlement.paid_at).to_string();
+        let memo = statement.note.memo.as_deref().or(statement.invoice.memo.as_deref());
+        serde_json::to_string(&Received { r#type, invoice, txid, paid_at, memo, n, at })
+    } else {
+        serde_json::to_string(&Happened { r#type, n, at, txid, invoice })
+    };
+    match json {
+        Ok(json) => Some((n, json.into())),
+        Err(error) => {
+            tracing::error!(%error, n, "an event could not be written");
+            None
+        }
+    }
+}

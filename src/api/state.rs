@@ -1,0 +1,127 @@
+//! What the handlers hold, and the public router.
+
+use std::{convert::Infallible, fmt, net::IpAddr, sync::Arc};
+
+use axum::{Router, extract::FromRequestParts, http::request::Parts};
+
+use super::{
+    frame,
+    limits::{Rate, Sockets},
+    settings::ApiSettings,
+    socket,
+    stop::Stop,
+    watchtower,
+};
+use crate::{
+    engine::{Engine, EngineError},
+    follow::Health,
+    invoice::Merchant,
+    ledger::{ReadError, View},
+    notify::Notifier,
+    submit::Submitter,
+};
+
+/// Finds the merchant who holds a key. It must take the same time whether it finds one or not.
+pub type Keys = Arc<dyn Fn(&str) -> Option<Merchant> + Send + Sync>;
+
+/// What the public interface is made of.
+pub struct ApiState<S> {
+    /// Where it reads.
+    pub store: Arc<S>,
+    /// Where it writes.
+    pub engine: Engine,
+    /// Who wakes the sockets.
+    pub notifier: Notifier,
+    /// Who takes the submissions.
+    pub submitter: Submitter<S>,
+    /// Whether the node is being followed.
+    pub health: Health,
+    /// Who holds which key.
+    pub keys: Keys,
+    /// What the operator decided.
+    pub settings: ApiSettings,
+    /// What tells the sockets to close. The same goes to [`serve`](super::serve()).
+    pub stop: Stop,
+}
+
+impl<S> fmt::Debug for ApiState<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The router that the world sees.
+pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Router {
+    let limits = state.settings.limits;
+    let shared = Arc::new(Shared {
+        verify_rate: Rate::per_minute(limits.verify_per_minute),
+        pay_rate: Rate::per_minute(limits.pay_per_minute),
+        sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
+        state,
+    });
+    let routes = watchtower::routes().merge(socket::routes()).with_state(shared);
+    frame::public(routes, limits.request_timeout)
+}
+
+/// The state with the counts that belong to it.
+pub(super) struct Shared<S> {
+    pub(super) state: ApiState<S>,
+    pub(super) verify_rate: Rate,
+    pub(super) pay_rate: Rate,
+    pub(super) sockets: Sockets,
+}
+
+/// The disk, or the engine before it, does not serve at the moment. What exactly is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Down {
+    /// Too many inputs at once.
+    #[error("too many requests are under way")]
+    Busy,
+    /// The store could not be read or written, or the program is stopping.
+    #[error("the store is not available")]
+    Store,
+}
+
+impl From<EngineError> for Down {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Busy => Self::Busy,
+            EngineError::Unavailable | EngineError::Stopped => Self::Store,
+        }
+    }
+}
+
+impl<S: Send + Sync + 'static> Shared<S> {
+    /// Reads the store where waiting for the disk holds nobody up.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&S) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Down> {
+        let store = self.state.store.clone();
+        match tokio::task::spawn_blocking(move || read(&store)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a request could not be answered");
+                Err(Down::Store)
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the store was given up");
+                Err(Down::Store)
+            }
+        }
+    }
+}
+
+/// The address at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+impl<St: Sync> FromRequestParts<St> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, Infallible> {
+        // Where the router is not behind `serve`, all are one.
+        let unknown = Self(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or(unknown))
+    }
+}

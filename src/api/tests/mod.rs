@@ -1,0 +1,277 @@
+//! The real routers on real loopback sockets, over the real engine and a store in memory.
+
+mod client;
+mod creating;
+mod fuzzing;
+mod managing;
+mod node;
+mod operating;
+mod paying;
+mod reading;
+mod serving;
+mod sockets;
+
+use std::{
+    net::SocketAddr,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::{ApiSettings, ApiState, Limits, ServeSettings, Stop, public_router, serve};
+use crate::{
+    bch::{Address, FeeRate, Network, OutPoint, ScriptBuf, Transaction},
+    engine::{Clock, CommitError, Engine, EngineSettings, Sightings, Storage},
+    follow::Health,
+    invoice::{FirstSeen, Merchant, Sighting, Timestamp},
+    ledger::{Action, Changes, MemoryView, Observation, Outcome, ReadError, Reads, Rules, Table},
+    node::{Auth, Rpc, RpcSettings},
+    notify::Notifier,
+    submit::Submitter,
+};
+
+/// The moment at which every test begins: 2026-11-23T02:43:49.099Z.
+const START: u64 = 1_795_401_829_099;
+
+/// A store in memory, which can be told to fail.
+#[derive(Debug, Default)]
+struct Store {
+    records: RwLock<MemoryView>,
+    failing: AtomicBool,
+}
+
+impl Store {
+    fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.failing.load(Ordering::SeqCst) { Err("told to fail".to_owned()) } else { Ok(()) }
+    }
+}
+
+impl<T: Table> Reads<T> for Store
+where
+    MemoryView: Reads<T>,
+{
+    fn get(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        self.check().map_err(ReadError)?;
+        self.records.read().get(key)
+    }
+
+    fn range(
+        &self,
+        keys: RangeInclusive<T::Key>,
+        limit: usize,
+    ) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+        self.check().map_err(ReadError)?;
+        self.records.read().range(keys, limit)
+    }
+}
+
+impl Storage for Store {
+    fn commit(&self, changes: &Changes) -> Result<(), CommitError> {
+        self.check().map_err(CommitError)?;
+        self.records.write().commit(changes.clone());
+        Ok(())
+    }
+
+    fn recover(&self) -> Result<(), CommitError> {
+        Ok(())
+    }
+}
+
+/// A clock that stands until it is moved.
+#[derive(Clone, Debug)]
+struct StillClock(Arc<AtomicU64>);
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// What a test can set before it begins.
+struct Setup {
+    settings: ApiSettings,
+    node_url: String,
+    rules: Rules,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let settings = ApiSettings {
+            network: Network::Regtest,
+            public_url: "https://pay.example".to_owned(),
+            open_creation: true,
+            default_expiry: Duration::from_secs(30 * 60),
+            max_expiry: Duration::from_secs(24 * 3600),
+            max_outputs: 100,
+            fee_rate: FeeRate::default(),
+            confirmations_required: 1,
+            public_merchant_data: false,
+            limits: Limits { verify_per_minute: 0, pay_per_minute: 0, ..Limits::default() },
+        };
+        // Nobody listens there.
+        Self { settings, node_url: "http://127.0.0.1:1".to_owned(), rules: Rules::default() }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut ApiSettings)) -> Self {
+        set(&mut self.settings);
+        self
+    }
+
+    fn with_limits(self, set: impl FnOnce(&mut Limits)) -> Self {
+        self.with(|settings| set(&mut settings.limits))
+    }
+
+    fn with_node(self, node: &node::Node) -> Self {
+        Self { node_url: node.url(), ..self }
+    }
+
+    /// Starts everything but a listener.
+    fn world(self) -> World {
+        let store = Arc::new(Store::default());
+        let clock = StillClock(Arc::new(AtomicU64::new(START)));
+        let notifier = Notifier::default();
+        let settings = EngineSettings { rules: self.rules.clone(), ..EngineSettings::default() };
+        let engine =
+            Engine::start(store.clone(), settings, clock.clone(), Arc::new(notifier.clone())).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let cookie = folder.path().join("cookie");
+        std::fs::write(&cookie, "__cookie__:secret").unwrap();
+        let rpc = RpcSettings { threads: 2, ..RpcSettings::new(self.node_url.clone(), Auth::Cookie(cookie)) };
+        let rpc = Rpc::start(rpc).unwrap();
+        let sightings = Arc::new(Sightings::default());
+        let submitter = Submitter::new(store.clone(), engine.clone(), rpc, sightings.clone(), self.rules, 16);
+        let health = Health::default();
+        health.pass_ended();
+        World {
+            store,
+            clock,
+            notifier,
+            engine,
+            submitter,
+            health,
+            sightings,
+            settings: self.settings,
+            stop: Stop::new(),
+            _folder: folder,
+        }
+    }
+
+    /// Starts everything.
+    async fn start(self) -> Server {
+        let world = self.world();
+        let limits = world.settings.limits;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let settings = ServeSettings::new(&limits, Duration::from_secs(5));
+        let serving = tokio::spawn(serve(listener, world.router(), settings, world.stop.clone()));
+        Server { world, address, serving }
+    }
+}
+
+/// Everything behind the interface.
+struct World {
+    store: Arc<Store>,
+    clock: StillClock,
+    notifier: Notifier,
+    engine: Engine,
+    submitter: Submitter<Store>,
+    health: Health,
+    sightings: Arc<Sightings>,
+    settings: ApiSettings,
+    stop: Stop,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn router(&self) -> axum::Router {
+        public_router(ApiState {
+            store: self.store.clone(),
+            engine: self.engine.clone(),
+            notifier: self.notifier.clone(),
+            submitter: self.submitter.clone(),
+            health: self.health.clone(),
+            keys: Arc::new(|key| match key {
+                "shop-key" => Some(Merchant::named("shop")),
+                "other-key" => Some(Merchant::named("other")),
+                _ => None,
+            }),
+            settings: self.settings.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
+    fn move_clock(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// The node has a transaction in its mempool.
+    async fn observe(&self, transaction: &Transaction) {
+        let first_seen = FirstSeen { sighting: Sighting::Order(self.engine.order()), at: self.engine.now() };
+        let transaction = Arc::new(transaction.clone());
+        let observation = Observation::Mempool;
+        let outcome = self.engine.apply(Action::Observed { transaction, first_seen, observation }).await;
+        assert_eq!(outcome, Ok(Outcome::Done));
+    }
+}
+
+/// A server that is being asked.
+struct Server {
+    world: World,
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+/// The locking script of somebody.
+fn script(tag: u8) -> ScriptBuf {
+    ScriptBuf::from([&[0x76, 0xa9, 0x14][..], &[tag; 20], &[0x88, 0xac]].concat())
+}
+
+/// The address of somebody.
+fn address(tag: u8) -> String {
+    Address::of_script(&script(tag), Network::Regtest).unwrap().to_string()
+}
+
+/// A creation that asks for one output.
+fn asking(tag: u8, satoshis: u64) -> Value {
+    json!({"outputs": [{"address": address(tag), "amount": satoshis}]})
+}
+
+/// A transaction with these outputs, signed in form only; `coin` makes it differ from others.
+fn paying(coin: u8, outputs: &[(u8, u64)]) -> Transaction {
+    let tx = bitcoincash::Transaction {
+        version: bitcoincash::transaction::Version::TWO,
+        lock_time: bitcoincash::absolute::LockTime::ZERO,
+        input: vec![bitcoincash::TxIn {
+            previous_output: OutPoint {
+                txid: bitcoincash::hashes::Hash::from_byte_array([coin; 32]),
+                vout: 0,
+            },
+            script_sig: ScriptBuf::from(vec![0; 107]),
+            ..bitcoincash::TxIn::default()
+        }],
+        output: outputs
+            .iter()
+            .map(|(tag, satoshis)| bitcoincash::TxOut {
+                value: bitcoincash::Amount::from_sat(*satoshis),
+                script_pubkey: script(*tag),
+                token: None,
+            })
+            .collect(),
+    };
+    Transaction::decode(bitcoincash::consensus::serialize(&tx).into()).unwrap()
+}
+
+fn hex_of(transaction: &Transaction) -> String {
+    hex::encode(transaction.raw())
+}

@@ -1,0 +1,103 @@
+//! The body of a creation, as the draft of an invoice.
+
+use super::{
+    Complaint, Fault,
+    fields::{Form, Value, integer_within, list, text, text_within},
+    outputs::outputs,
+};
+use crate::{
+    api::settings::ApiSettings,
+    bch::{FeeRate, MAX_MONEY},
+    invoice::{Draft, MAX_CONFIRMATIONS_REQUIRED, RequiredOutput, Timestamp},
+};
+
+/// The longest memo, in characters; a payer's as well as a merchant's.
+pub(super) const MOST_MEMO: usize = 1024;
+
+/// The longest `merchant_data`, in bytes of JSON.
+const MOST_MERCHANT_DATA: usize = 4096;
+
+/// The draft of a body that came at this moment.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub(super) fn draft(body: &[u8], settings: &ApiSettings, now: Timestamp) -> Result<Draft, Fault> {
+    let mut form = Form::of_body(body)?;
+    let outputs = required_outputs(&mut form, settings);
+    let memo = form.optional("memo", |value| text_within(value, MOST_MEMO));
+    let merchant_data = form.optional("merchant_data", merchant_data);
+    let expires = expires(&mut form, settings, now);
+    let fee_rate = form.optional("required_fee_per_byte", fee_rate).unwrap_or(settings.fee_rate);
+    let most_confirmations = u64::from(MAX_CONFIRMATIONS_REQUIRED);
+    let confirmations =
+        form.optional("confirmations_required", |value| integer_within(value, 0, most_confirmations));
+    form.finish()?;
+    let confirmations_required =
+        confirmations.and_then(|number| u8::try_from(number).ok()).unwrap_or(settings.confirmations_required);
+    Ok(Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required })
+}
+
+fn required_outputs(form: &mut Form<'_>, settings: &ApiSettings) -> Vec<RequiredOutput> {
+    let Some(values) = form.required("outputs", list) else { return Vec::new() };
+    if values.is_empty() {
+        form.complain_of_all("must have at least 1 output");
+        return Vec::new();
+    }
+    if values.len() > settings.max_outputs {
+        form.complain_of_all(format!("must have at most {} outputs", settings.max_outputs));
+        return Vec::new();
+    }
+    match outputs(values, settings.network) {
+        Ok(outputs) => {
+            let sum = outputs.iter().try_fold(0u64, |sum, output| sum.checked_add(output.satoshis));
+            if sum.is_none_or(|sum| sum > MAX_MONEY) {
+                form.complain_of_all(format!("must not ask for more than {MAX_MONEY} satoshis in all"));
+            }
+            outputs
+        }
+        Err(complaint) => {
+            form.complain("outputs", complaint);
+            Vec::new()
+        }
+    }
+}
+
+/// Any JSON, kept as it is written.
+fn merchant_data(value: Value<'_>) -> Result<String, Complaint> {
+    let text = value.get();
+    if text.len() > MOST_MERCHANT_DATA {
+        let text = format!("Ensure this field has no more than {MOST_MERCHANT_DATA} bytes of JSON.");
+        return Err(Complaint::text(text));
+    }
+    Ok(text.to_owned())
+}
+
+/// The last moment to pay: given, or from now on.
+fn expires(form: &mut Form<'_>, settings: &ApiSettings, now: Timestamp) -> Timestamp {
+    let last = now.after(settings.max_expiry);
+    let at = form.optional("expires", |value| {
+        let wrong = "Datetime has wrong format: use RFC 3339, such as 2026-11-23T02:43:49.099Z.";
+        let expires = Timestamp::parse(&text(value)?).ok_or_else(|| Complaint::text(wrong))?;
+        if expires <= now {
+            return Err(Complaint::text("Ensure this time is in the future."));
+        }
+        if expires > last {
+            return Err(Complaint::text(format!("Ensure this time is not after {last}.")));
+        }
+        Ok(expires)
+    });
+    let within = form
+        .optional("expires_in", |value| integer_within(value, 1, settings.max_expiry.as_secs()))
+        .map(|seconds| now.after(std::time::Duration::from_secs(seconds)));
+    if at.is_some() && within.is_some() {
+        form.complain_of_all("give expires or expires_in, not both");
+    }
+    at.or(within).unwrap_or_else(|| now.after(settings.default_expiry))
+}
+
+/// A fee rate, from the very digits it was written with.
+fn fee_rate(value: Value<'_>) -> Result<FeeRate, Complaint> {
+    let complaint = "Must be satoshis per byte from 0 to 1000, with at most three decimals, such as 1.0.";
+    text(value)?.parse().map_err(|_| Complaint::text(complaint))
+}

@@ -1,0 +1,111 @@
+//! `POST /jpp/invoices/{id}/verify` and `…/pay`: a wallet hands over a transaction.
+//!
+//! Neither wants a key, and neither looks at one: who pays is no business of ours.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::Bytes,
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    Complaint, Fault, InvoiceName,
+    fault::json,
+    request::JSON_TYPES,
+    submission::{for_payment, for_verification, transaction},
+};
+use crate::{
+    api::{
+        document::{InvoiceDocument, View as DocumentView},
+        limits::Rate,
+        reasons::{Class, Reason},
+        state::{Peer, Shared},
+    },
+    invoice::{InvoiceId, PayerNote, Via},
+    ledger::View,
+    submit::{Accepted, Submission, SubmitError},
+};
+
+/// Whether the transaction would pay the invoice. Nothing is kept and nothing is sent.
+pub(super) async fn verify<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    InvoiceName(invoice): InvoiceName,
+    peer: Peer,
+    request: Request,
+) -> Result<Response, Fault> {
+    let body = taken(&shared, &shared.verify_rate, invoice, peer, request).await?;
+    let raw = for_verification(&body)?;
+    let verified = match submission(invoice, &raw, PayerNote::default()) {
+        Ok(submission) => result(shared.state.submitter.verify(submission).await),
+        Err(reason) => Err(reason),
+    };
+    meter("verify", &verified);
+    match verified {
+        Ok(()) => Ok(json(StatusCode::OK, &json!({"valid": true}))),
+        Err(reason) => Err(fault(reason, Fault::NotValid)),
+    }
+}
+
+/// Pays the invoice with the transaction, and answers with the invoice.
+pub(super) async fn pay<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    InvoiceName(invoice): InvoiceName,
+    peer: Peer,
+    request: Request,
+) -> Result<Response, Fault> {
+    let body = taken(&shared, &shared.pay_rate, invoice, peer, request).await?;
+    let (raw, note) = for_payment(&body, &shared.state.settings)?;
+    let paid = match submission(invoice, &raw, note) {
+        Ok(submission) => result(shared.state.submitter.pay(submission).await),
+        Err(reason) => Err(reason),
+    };
+    meter("pay", &paid);
+    if let Err(reason) = paid {
+        return Err(fault(reason, |text| Complaint::whole(text).into()));
+    }
+    let statement = shared.statement(invoice).await?;
+    let view = DocumentView::of_public(&shared.state.settings);
+    Ok(json(StatusCode::OK, &InvoiceDocument::new(&statement, view)))
+}
+
+/// The body of a submission that comes neither too often nor for nothing.
+async fn taken<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    rate: &Rate,
+    invoice: InvoiceId,
+    Peer(address): Peer,
+    request: Request,
+) -> Result<Bytes, Fault> {
+    rate.take(address, Instant::now()).map_err(Fault::Throttled)?;
+    shared.must_exist(invoice).await?;
+    shared.body(request, &JSON_TYPES).await
+}
+
+fn submission(invoice: InvoiceId, raw: &str, note: PayerNote) -> Result<Submission, Reason> {
+    Ok(Submission { invoice, transaction: transaction(raw)?.shared(), note, via: Via::Api })
+}
+
+fn result(accepted: Result<Accepted, SubmitError>) -> Result<(), Reason> {
+    match accepted {
+        Ok(Accepted::Valid | Accepted::Credited) => Ok(()),
+        Err(error) => Err(Reason::from(&error)),
+    }
+}
+
+/// A reason in this dialect; what is refused is wrapped as the endpoint wraps it.
+fn fault(reason: Reason, refused: impl FnOnce(String) -> Fault) -> Fault {
+    match reason.class {
+        Class::NotFound => Fault::NotFound,
+        Class::Refused | Class::Inputs => refused(reason.text),
+        Class::Away { retry_after } => Fault::Away { retry_after, text: reason.text },
+    }
+}
+
+fn meter(endpoint: &'static str, result: &Result<(), Reason>) {
+    let code = result.as_ref().map_or_else(|reason| reason.code, |()| "accepted");
+    metrics::counter!("jppd_submissions_total", "endpoint" => endpoint, "result" => code).increment(1);
+}
