@@ -12,17 +12,24 @@
 //! * [`sim`]: the servers around it, and the faults
 //! * [`bchn`]: the runner of the real node
 //! * [`node`]: the trait, a harness for what goes beyond it, and the choice of nodes
-//! * [`wallet`]: keys and coins that sign, for either
+//! * [`wallet`]: keys and coins that sign, for either; [`purse`]: a wallet with coins beside a node
+//! * [`daemon`], [`client`]: `jppd` as a child beside a node, and what talks to it
 //!
 //! The suite in `tests/conformance` runs the same checks against stand-in and real node and compares the answers.
 //! `docker-compose.yml` and `docker-test` do with a container what `BITCOIND` does with a program.
 
 pub mod bchn;
 pub mod chain;
+pub mod client;
+pub mod daemon;
 pub mod node;
+pub mod purse;
 pub mod sim;
 pub mod wallet;
 
 pub use bchn::Bchn;
+pub use client::{Client, Socket};
+pub use daemon::Daemon;
 pub use node::{External, Kind, Node, RpcFailure, fresh_nodes, nodes};
+pub use purse::Purse;
 pub use sim::{Faults, RpcFault, SimClock, SimNode, SimOptions, Topic};

@@ -1,0 +1,219 @@
+//! `jppd` beside a node: the real program as a child, for tests, demo and load.
+//!
+//! The child listens on free loopback ports and keeps its store in a temporary folder, so that it can be killed and
+//! started again over what it left. Its configuration goes through the environment: that is what is tried here, too.
+
+use std::{
+    io,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use crate::{Node, client::Client};
+
+/// How long the daemon gets to become ready.
+const READY: Duration = Duration::from_secs(60);
+
+/// `jppd` beside a node.
+#[derive(Debug)]
+pub struct Daemon {
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+    folder: TempDir,
+    http: u16,
+    ops: u16,
+    child: Mutex<Option<Child>>,
+}
+
+impl Daemon {
+    /// Starts the program beside a node and waits until it is ready. Anybody may create invoices. `settings` are
+    /// further `JPPD_SECTION__KEY` variables.
+    ///
+    /// # Errors
+    /// When it does not become ready; its log is in the message.
+    pub async fn start(program: &Path, node: &dyn Node, settings: &[(&str, &str)]) -> Result<Self> {
+        let daemon = Self::new(program, node, settings)?;
+        daemon.launch()?;
+        daemon.wait_ready().await?;
+        Ok(daemon)
+    }
+
+    /// The same, without starting it.
+    ///
+    /// # Errors
+    /// When there is no free port or no temporary folder.
+    pub fn new(program: &Path, node: &dyn Node, settings: &[(&str, &str)]) -> Result<Self> {
+        let (http, ops) = (free_port()?, free_port()?);
+        let folder = TempDir::with_prefix("jppd-")?;
+        let mut environment = vec![
+            ("JPPD_NODE__NETWORK".to_owned(), "regtest".to_owned()),
+            ("JPPD_NODE__RPC_URL".to_owned(), node.rpc_url()),
+            ("JPPD_NODE__RPC_COOKIE_FILE".to_owned(), text(&node.cookie_file())?),
+            ("JPPD_NODE__ZMQ_RAWTX".to_owned(), node.zmq_rawtx()),
+            ("JPPD_NODE__ZMQ_HASHBLOCK".to_owned(), node.zmq_hashblock()),
+            ("JPPD_NODE__ZMQ_HASHDS".to_owned(), node.zmq_hashds()),
+            ("JPPD_STORE__PATH".to_owned(), text(&folder.path().join("store"))?),
+            ("JPPD_HTTP__LISTEN".to_owned(), format!("127.0.0.1:{http}")),
+            ("JPPD_OPS__LISTEN".to_owned(), format!("127.0.0.1:{ops}")),
+            ("JPPD_HTTP__OPEN_CREATION".to_owned(), "true".to_owned()),
+            ("JPPD_LIMITS__VERIFY_PER_MINUTE".to_owned(), "0".to_owned()),
+            ("JPPD_LIMITS__PAY_PER_MINUTE".to_owned(), "0".to_owned()),
+        ];
+        for (key, value) in settings {
+            environment.retain(|(known, _)| known != key);
+            environment.push(((*key).to_owned(), (*value).to_owned()));
+        }
+        let program = program.to_owned();
+        Ok(Self { program, environment, folder, http, ops, child: Mutex::new(None) })
+    }
+
+    /// Starts the program, again or for the first time, over whatever its store holds.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&self) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.log_file())?;
+        let child = Command::new(&self.program)
+            .arg("run")
+            .env_clear()
+            .envs(std::env::vars().filter(|(key, _)| !key.starts_with("JPPD_")))
+            .env("RUST_LOG", "jppd=debug")
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} could not be started", self.program.display()))?;
+        *self.child.lock() = Some(child);
+        Ok(())
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// When it does not within a minute, or the program ends; its log is in the message.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let until = Instant::now() + READY;
+        let mut last = String::new();
+        while Instant::now() < until {
+            if let Some(status) = self.exited()? {
+                bail!("jppd ended with {status}:\n{}", self.log());
+            }
+            match self.ops().get("/readyz").await {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => last = answer.body,
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("jppd did not become ready: {last}\n{}", self.log())
+    }
+
+    /// Ends it as SIGKILL does.
+    ///
+    /// # Errors
+    /// When it does not run, or cannot be waited for.
+    pub fn kill(&self) -> Result<()> {
+        let mut child = self.child.lock().take().context("jppd does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it in order (SIGTERM), and waits for at most 20 seconds.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn terminate(&self) -> Result<ExitStatus> {
+        let pid = self.child.lock().as_ref().context("jppd does not run")?.id();
+        let sent = Command::new("kill").arg("-TERM").arg(pid.to_string()).status()?;
+        if !sent.success() {
+            bail!("the signal could not be sent");
+        }
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until {
+            if let Some(status) = self.exited()? {
+                self.child.lock().take();
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bail!("jppd did not end in time:\n{}", self.log())
+    }
+
+    /// A client of its public address.
+    pub fn api(&self) -> Client {
+        Client::new(self.http)
+    }
+
+    /// A client of its operator's address.
+    pub fn ops(&self) -> Client {
+        Client::new(self.ops)
+    }
+
+    /// Its public address, as `http://host:port`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Its temporary folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The id of its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.lock().as_ref().map(Child::id)
+    }
+
+    fn exited(&self) -> io::Result<Option<ExitStatus>> {
+        match self.child.lock().as_mut() {
+            Some(child) => child.try_wait(),
+            None => Ok(None),
+        }
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.lock().take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The program beside the one that runs: where cargo puts both.
+///
+/// # Errors
+/// When there is none.
+pub fn beside_this_program(name: &str) -> Result<PathBuf> {
+    let mut folder = std::env::current_exe()?;
+    folder.pop();
+    let program = folder.join(name);
+    if program.is_file() { Ok(program) } else { bail!("{} is missing: build it first", program.display()) }
+}
+
+fn free_port() -> io::Result<u16> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
+}
+
+fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).context("a path that is not UTF-8")
+}
