@@ -1,3 +1,5 @@
 //! The `jppd` binary. Everything it does is in the library, see [`jppd::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    jppd::cli::main(jppd::cli::run::run)
+}

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod check_config;
 pub mod keys;
+pub mod run;
 
 use std::{
     io::{self, Write as _},

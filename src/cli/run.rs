@@ -1,0 +1,279 @@
+//! `jppd run`: the daemon, put together and taken apart again.
+//!
+//! What is started first is stopped last. Everything that can be wrong with the configuration was found before this
+//! begins; what can be wrong with the machine (a port, the disk, a lock) is found before the node is asked anything.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop},
+    config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
+    engine::{Engine, EngineSettings, Sightings, SystemClock},
+    follow::{Follower, FollowerSettings, Health},
+    invoice::Merchant,
+    ledger::{self, Rules},
+    node::{Auth, Rpc, RpcSettings, Subscriber, Topic, ZmqSettings},
+    notify::Notifier,
+    store::{Store, StoreOptions},
+    submit::Submitter,
+};
+
+/// How long requests and sockets have to finish once everything stops. systemd waits longer.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How many ZMQ signals wait at most; beyond that a pass finds what was dropped.
+const SIGNALS: usize = 100_000;
+
+/// How many operating system threads serve requests. Two cores carry it; disk and node have threads of their own.
+const MOST_WORKERS: usize = 4;
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What kept it from starting, or from ending well.
+pub fn run(loaded: Loaded) -> Result<()> {
+    start_log();
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_WORKERS);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .context("no runtime to be had")?
+        .block_on(daemon(&loaded.config))
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Where systemd listens it keeps the time itself.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let started = if journal { log.without_time().try_init() } else { log.try_init() };
+    // A log that stands already is somebody else's choice.
+    let _ = started;
+}
+
+async fn daemon(config: &Config) -> Result<()> {
+    let keys = keys(config)?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("no meters to be had")?;
+    let public = listen(config.http.listen).await?;
+    let ops = listen(config.ops.listen).await?;
+    let path = config.store.path.clone();
+    let store = Arc::new(
+        Store::open(&path, StoreOptions::new(config.node.network))
+            .with_context(|| format!("the store in {} cannot be opened", path.display()))?,
+    );
+
+    let notifier = Notifier::default();
+    let rules = rules(config);
+    let settings = EngineSettings { rules: rules.clone(), ..EngineSettings::default() };
+    let engine = Engine::start(store.clone(), settings, SystemClock, Arc::new(notifier.clone()))?;
+    let rpc = Rpc::start(RpcSettings::new(config.node.rpc_url(), auth(config)?))?;
+    let (subscriber, signals) = Subscriber::start(&ZmqSettings {
+        rawtx: config.node.zmq_rawtx.clone(),
+        hashblock: config.node.zmq_hashblock.clone(),
+        hashds: config.node.zmq_hashds.clone(),
+        capacity: SIGNALS,
+    })?;
+    let sightings = Arc::new(Sightings::default());
+    let health = Health::default();
+    let submitter = Submitter::new(
+        store.clone(),
+        engine.clone(),
+        rpc.clone(),
+        sightings.clone(),
+        rules,
+        config.limits.max_open_claims,
+    );
+    let follower = Follower::new(
+        store.clone(),
+        engine.clone(),
+        rpc.clone(),
+        sightings,
+        health.clone(),
+        FollowerSettings::new(config.node.network, topics(config)),
+    );
+    let (end, ending) = watch::channel(false);
+    let following = tokio::spawn(follower.run(signals, ending));
+
+    let api = api_settings(config);
+    let stop = Stop::new();
+    let serve = ServeSettings::new(&api.limits, DRAIN);
+    let state = ApiState {
+        store: store.clone(),
+        engine: engine.clone(),
+        notifier,
+        submitter,
+        health: health.clone(),
+        keys,
+        settings: api,
+        stop: stop.clone(),
+    };
+    let serving = tokio::spawn(api::serve(public, api::public_router(state), serve, stop.clone()));
+    let ops_state = OpsState {
+        store: store.clone(),
+        engine: engine.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+    };
+    let ops_stop = Stop::new();
+    let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
+    let upkeep = tokio::spawn(upkeep(metrics, health.clone()));
+    tracing::info!(
+        network = %config.node.network,
+        public = %config.http.listen,
+        ops = %config.ops.listen,
+        "jppd {} is up",
+        env!("CARGO_PKG_VERSION")
+    );
+
+    until_told_to_stop().await?;
+    tracing::info!("stopping");
+    notify_systemd(&[sd_notify::NotifyState::Stopping]);
+    upkeep.abort();
+    stop.stop();
+    ended("the public interface", serving).await;
+    // A receiver that is gone has ended already.
+    let _ = end.send(true);
+    ended("the follower", following).await;
+    subscriber.stop();
+    rpc.stop().await;
+    engine.stop().await;
+    ops_stop.stop();
+    ended("the operator's interface", watching).await;
+    store.flush_and_close().context("the store did not close well")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+async fn ended(what: &str, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "{what} did not end well");
+    }
+}
+
+async fn until_told_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no signals to be had")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signals to be had")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Tells systemd when the first pass is complete, and after that that we are alive; keeps the meters small.
+async fn upkeep(metrics: PrometheusHandle, health: Health) {
+    let mut told = false;
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+        notify_systemd(&[sd_notify::NotifyState::Watchdog]);
+        let reasons = health.reasons();
+        let status = match reasons.first() {
+            None => "ready".to_owned(),
+            Some(reason) => format!("not ready: {reason}"),
+        };
+        notify_systemd(&[sd_notify::NotifyState::Status(&status)]);
+        // The interface answers from the first moment; whether the node is there is what /readyz tells.
+        if !told {
+            notify_systemd(&[sd_notify::NotifyState::Ready]);
+            told = true;
+        }
+    }
+}
+
+fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd does not listen");
+    }
+}
+
+fn keys(config: &Config) -> Result<Keys> {
+    let keys = match &config.http.api_keys_file {
+        // The warning about a missing file was given with the configuration.
+        Some(path) if !path.exists() => ApiKeys::default(),
+        Some(path) => ApiKeys::load(path)?,
+        None => ApiKeys::default(),
+    };
+    Ok(Arc::new(move |presented: &str| keys.merchant_of(presented).map(Merchant::named)))
+}
+
+fn auth(config: &Config) -> Result<Auth> {
+    match config.node.credentials().context("no credentials for the node")? {
+        Credentials::Cookie(path) => Ok(Auth::Cookie(path.clone())),
+        Credentials::Password { user, file } => {
+            Ok(Auth::UserPassword { user: user.to_owned(), password_file: file.clone() })
+        }
+    }
+}
+
+fn topics(config: &Config) -> Vec<Topic> {
+    let node = &config.node;
+    [
+        (&node.zmq_rawtx, Topic::RawTx),
+        (&node.zmq_hashblock, Topic::HashBlock),
+        (&node.zmq_hashds, Topic::HashDs),
+    ]
+    .into_iter()
+    .filter_map(|(address, topic)| address.as_ref().map(|_| topic))
+    .collect()
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        submission_grace: config.invoice.submission_grace,
+        late_window: config.invoice.late_window,
+        retention: Some(config.invoice.retention).filter(|retention| !retention.is_zero()),
+        shared_outputs: match config.invoice.shared_outputs {
+            SharedOutputs::Flag => ledger::SharedOutputs::Flag,
+            SharedOutputs::Refuse => ledger::SharedOutputs::Refuse,
+        },
+        ..Rules::default()
+    }
+}
+
+fn api_settings(config: &Config) -> ApiSettings {
+    let limits = &config.limits;
+    ApiSettings {
+        network: config.node.network,
+        public_url: config.http.public_url(),
+        open_creation: config.http.open_creation,
+        default_expiry: config.invoice.default_expiry,
+        max_expiry: config.invoice.max_expiry,
+        max_outputs: config.invoice.max_outputs,
+        fee_rate: config.invoice.required_fee_per_byte,
+        confirmations_required: u8::try_from(config.invoice.confirmations_required).unwrap_or(u8::MAX),
+        public_merchant_data: config.invoice.public_merchant_data,
+        limits: Limits {
+            max_body_bytes: limits.max_body_bytes,
+            max_connections: limits.max_connections,
+            max_sockets: limits.max_sockets,
+            max_sockets_per_address: limits.max_sockets_per_address,
+            verify_per_minute: limits.verify_per_minute,
+            pay_per_minute: limits.pay_per_minute,
+            header_timeout: limits.header_timeout,
+            request_timeout: limits.request_timeout,
+            idle_timeout: limits.idle_timeout,
+            ..Limits::default()
+        },
+    }
+}

@@ -1,0 +1,396 @@
+//! Payments, end to end: the real program beside a node, over real sockets.
+//!
+//! Each test runs against the stand-in and against a real `bitcoind`; where there is none the second half says that
+//! it is skipped. One test, one node, one daemon: they run side by side.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use bitcoincash::consensus;
+use regtest::{
+    Daemon, Node, Purse, fresh_nodes,
+    purse::raw_hex,
+    wallet::{Category, PayOptions, Payment, TokenOutput, Wallet},
+};
+use serde_json::{Value, json};
+
+/// A node, a payer with coins, a payee, and jppd.
+struct Shop {
+    node: Arc<dyn Node>,
+    payer: Purse,
+    payee: Wallet,
+    daemon: Daemon,
+}
+
+impl Shop {
+    async fn open(node: Arc<dyn Node>, settings: &[(&str, &str)]) -> Result<Self> {
+        let payer = Purse::fund(&*node, 1)?;
+        let daemon = Daemon::start(Path::new(env!("CARGO_BIN_EXE_jppd")), &*node, settings).await?;
+        Ok(Self { node, payer, payee: Wallet::from_seed(2)?, daemon })
+    }
+
+    /// An invoice for one output to a fresh address. Gives its id and the address.
+    async fn invoice(&mut self, satoshis: u64) -> Result<(String, String)> {
+        let address = self.payee.new_address()?;
+        let invoice = self.create(&json!({"outputs": [{"address": address, "amount": satoshis}]})).await?;
+        Ok((id(&invoice)?, address))
+    }
+
+    async fn create(&self, body: &Value) -> Result<Value> {
+        self.daemon.api().post("/jpp/invoices/", body).await?.expect(201)
+    }
+
+    async fn get(&self, id: &str) -> Result<Value> {
+        self.daemon.api().get(&format!("/jpp/invoices/{id}/")).await?.expect(200)
+    }
+
+    async fn pay(&self, id: &str, raw: &str) -> Result<regtest::client::Answer> {
+        self.daemon.api().post(&format!("/jpp/invoices/{id}/pay/"), &json!({"raw_tx_hex": raw})).await
+    }
+
+    async fn socket(&self, id: &str, since: u64) -> Result<regtest::Socket> {
+        self.daemon.api().socket(&format!("/ws/jpp/invoice/{id}/?since={since}")).await
+    }
+
+    /// Waits until an invoice has a status.
+    async fn until(&self, id: &str, status: &str) -> Result<Value> {
+        let mut last = Value::Null;
+        for _ in 0..400 {
+            last = self.get(id).await?;
+            if last["status"] == status {
+                return Ok(last);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::bail!("{id} is not {status}: {last}\n{}", self.daemon.log())
+    }
+
+    /// The types of all events of an invoice, in order, up to one of a type; then the log must be silent.
+    async fn events_until(&self, id: &str, last: &str) -> Result<Vec<String>> {
+        let mut socket = self.socket(id, 0).await?;
+        let mut kinds = Vec::new();
+        while kinds.last().map(String::as_str) != Some(last) {
+            let event = socket.next().await?;
+            ensure!(event["n"] == kinds.len() + 1, "events are numbered without a gap: {event}");
+            kinds.push(event["type"].as_str().context("a type")?.to_owned());
+        }
+        ensure!(socket.next_within(Duration::from_millis(300)).await.is_err(), "nothing comes after {last}");
+        Ok(kinds)
+    }
+}
+
+fn id(invoice: &Value) -> Result<String> {
+    Ok(invoice["payment_id"].as_str().context("a payment_id")?.to_owned())
+}
+
+/// Runs a test body against every node there is.
+macro_rules! on_every_node {
+    ($name:ident, $body:expr) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() -> Result<()> {
+            run(stringify!($name), $body).await
+        }
+    };
+}
+
+async fn run(name: &str, body: impl AsyncFn(Arc<dyn Node>) -> Result<()>) -> Result<()> {
+    for node in fresh_nodes(name)? {
+        let kind = node.name();
+        body(node).await.with_context(|| format!("on {kind}"))?;
+    }
+    Ok(())
+}
+
+on_every_node!(a_payment_straight_to_the_address_is_seen, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(12_345).await?;
+    let mut socket = shop.socket(&id, 1).await?;
+    let txid = shop.payer.pay(&*shop.node, &address, 12_345)?.to_string();
+    let event = socket.next().await?;
+    ensure!(event["type"] == "payment_received" && event["txid"] == txid.as_str(), "{event}");
+    ensure!(event["invoice"]["payment"]["txid"] == txid.as_str(), "{event}");
+    ensure!(event["invoice"]["status"] == "paid" && event["invoice"]["via"] == "mempool", "{event}");
+    shop.payer.mine(&*shop.node, 1)?;
+    ensure!(socket.next().await?["type"] == "payment_confirmed");
+    let invoice = shop.until(&id, "confirmed").await?;
+    ensure!(invoice["confirmations"] == 1 && invoice["amount_paid"] == 12_345, "{invoice}");
+    let kinds = shop.events_until(&id, "payment_confirmed").await?;
+    ensure!(kinds == ["invoice_created", "payment_received", "payment_confirmed"], "{kinds:?}");
+    Ok(())
+});
+
+on_every_node!(a_payment_by_pay_is_credited_once, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(50_000).await?;
+    let transaction = shop.payer.sign(&address, 50_000)?;
+    let verified = shop
+        .daemon
+        .api()
+        .post(&format!("/jpp/invoices/{id}/verify/"), &json!({"raw_tx_hex": raw_hex(&transaction)}))
+        .await?;
+    ensure!(verified.expect(200)? == json!({"valid": true}));
+    ensure!(shop.node.mempool()?.is_empty(), "a verification broadcasts nothing");
+
+    let body = json!({
+        "raw_tx_hex": raw_hex(&transaction),
+        "memo": "thanks",
+        "refund_to": [{"address": address, "amount": 50_000}],
+    });
+    let path = format!("/jpp/invoices/{id}/pay/");
+    let paid = shop.daemon.api().post(&path, &body).await?.expect(200)?;
+    let txid = transaction.compute_txid();
+    ensure!(paid["status"] == "paid" && paid["via"] == "api", "{paid}");
+    ensure!(paid["payment"]["txid"] == txid.to_string() && paid["payment"]["memo"] == "thanks", "{paid}");
+    ensure!(paid["payment"]["refund_to"][0]["amount"] == 50_000, "{paid}");
+    ensure!(shop.node.mempool()? == [txid]);
+
+    // The same again is the same answer; so is the same after a block.
+    ensure!(shop.daemon.api().post(&path, &body).await?.expect(200)?["payment"] == paid["payment"]);
+    shop.payer.mine(&*shop.node, 1)?;
+    shop.until(&id, "confirmed").await?;
+    ensure!(shop.daemon.api().post(&path, &body).await?.expect(200)?["payment"] == paid["payment"]);
+    let kinds = shop.events_until(&id, "payment_confirmed").await?;
+    ensure!(kinds == ["invoice_created", "payment_received", "payment_confirmed"], "{kinds:?}");
+
+    // Another transaction is too late.
+    let second = shop.payer.sign(&address, 50_000)?;
+    let answer = shop.pay(&id, &raw_hex(&second)).await?;
+    ensure!(answer.status == 400 && answer.body.contains("already paid"), "{answer:?}");
+    Ok(())
+});
+
+on_every_node!(a_payment_first_seen_in_a_block_counts, async |node| {
+    let mut shop = Shop::open(node, &[("JPPD_INVOICE__CONFIRMATIONS_REQUIRED", "3")]).await?;
+    let (id, address) = shop.invoice(7_000).await?;
+    let transaction = shop.payer.sign(&address, 7_000)?;
+    shop.node.mine_transactions(&[transaction], &regtest::purse::nobody())?;
+    let invoice = shop.until(&id, "paid").await?;
+    ensure!(invoice["via"] == "block" && invoice["late"] == false, "{invoice}");
+    shop.payer.mine(&*shop.node, 2)?;
+    shop.until(&id, "confirmed").await?;
+    let kinds = shop.events_until(&id, "payment_confirmed").await?;
+    let wanted = ["invoice_created", "payment_received", "confirmation", "confirmation", "payment_confirmed"];
+    ensure!(kinds == wanted, "{kinds:?}");
+    Ok(())
+});
+
+on_every_node!(partial_payments_add_up, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(10_000).await?;
+    shop.payer.pay(&*shop.node, &address, 6_000)?;
+    let mut socket = shop.socket(&id, 1).await?;
+    let event = socket.next().await?;
+    ensure!(event["type"] == "partial_payment" && event["invoice"]["underpaid"] == 4_000, "{event}");
+    shop.payer.pay(&*shop.node, &address, 5_000)?;
+    let event = socket.next().await?;
+    ensure!(event["type"] == "payment_received" && event["invoice"]["overpaid"] == 1_000, "{event}");
+    shop.payer.pay(&*shop.node, &address, 2_000)?;
+    let event = socket.next().await?;
+    ensure!(event["type"] == "payment_recorded" && event["invoice"]["overpaid"] == 3_000, "{event}");
+    Ok(())
+});
+
+on_every_node!(several_outputs_and_tokens, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    // A new category: a thousand tokens for the payer.
+    let own = shop.payer.wallet.token_address(0)?;
+    let token = TokenOutput { category: Category::New, amount: 1_000, nft: None };
+    // A genesis spends an output numbered 0, which a fresh coinbase is.
+    let genesis = shop.payer.wallet.pay(&[Payment::with_token(own, 1_000, token)], PayOptions::default())?;
+    shop.node.send(&consensus::serialize(&genesis))?;
+    shop.payer.mine(&*shop.node, 1)?;
+    let category = genesis.input[0].previous_output.txid;
+
+    let (plain, aware) = (shop.payee.new_address()?, shop.payee.token_address(5)?);
+    let invoice = shop
+        .create(&json!({"outputs": [
+            {"address": plain, "amount": 2_000, "description": "tea"},
+            {"address": aware, "amount": 1_000, "token": {"category": category.to_string(), "amount": 40}},
+        ]}))
+        .await?;
+    ensure!(invoice["outputs"][1]["address"] == aware.as_str(), "{invoice}");
+    let id = id(&invoice)?;
+
+    // Only the satoshis: not what is asked.
+    let without = shop.payer.sign_all(&[(&plain, 2_000), (&aware, 1_000)])?;
+    let answer = shop.pay(&id, &raw_hex(&without)).await?;
+    ensure!(answer.status == 400, "{answer:?}");
+    shop.payer.wallet.release(&without);
+
+    let token = TokenOutput {
+        category: Category::Existing(bitcoincash::hashes::Hash::from_byte_array(*category.as_ref())),
+        amount: 40,
+        nft: None,
+    };
+    let payments = [Payment::new(plain.as_str(), 2_000), Payment::with_token(aware.as_str(), 1_000, token)];
+    let transaction = shop.payer.wallet.pay(&payments, PayOptions::default())?;
+    let paid = shop.pay(&id, &raw_hex(&transaction)).await?.expect(200)?;
+    ensure!(paid["status"] == "paid" && paid["amount_paid"] == 3_000, "{paid}");
+    Ok(())
+});
+
+on_every_node!(what_the_node_refuses_is_released, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(9_000).await?;
+    let good = shop.payer.sign(&address, 9_000)?;
+    let mut bad = good.clone();
+    let mut script = bad.input[0].script_sig.to_bytes();
+    script[10] ^= 1;
+    bad.input[0].script_sig = script.into();
+    let answer = shop.pay(&id, &raw_hex(&bad)).await?;
+    ensure!(answer.status == 400 && answer.body.contains("mandatory-script-verify"), "{answer:?}");
+    let invoice = shop.get(&id).await?;
+    ensure!(invoice["status"] == "pending" && invoice["payments"] == json!([]), "{invoice}");
+    shop.pay(&id, &raw_hex(&good)).await?.expect(200)?;
+
+    // What was spent cannot be spent again, for whatever invoice.
+    let (other, elsewhere) = shop.invoice(9_000).await?;
+    shop.payer.wallet.release(&good);
+    let rival = shop.payer.wallet.pay(&[Payment::new(elsewhere, 9_000)], PayOptions::default())?;
+    ensure!(rival.input[0].previous_output == good.input[0].previous_output, "it spends the same coin");
+    let answer = shop.pay(&other, &raw_hex(&rival)).await?;
+    ensure!(answer.status == 400, "{answer:?}");
+    Ok(())
+});
+
+on_every_node!(an_older_transaction_pays_nothing, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let address = shop.payee.new_address()?;
+    let mempool = shop.payer.sign(&address, 4_000)?;
+    shop.node.send(&consensus::serialize(&mempool))?;
+    // Until it was met, it is not known to be older; the daemon notes it within a second even without ZMQ.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let invoice = shop.create(&json!({"outputs": [{"address": address, "amount": 4_000}]})).await?;
+    let id = id(&invoice)?;
+    let answer = shop.pay(&id, &raw_hex(&mempool)).await?;
+    ensure!(answer.status == 400 && answer.body.contains("older than the invoice"), "{answer:?}");
+    shop.payer.mine(&*shop.node, 1)?;
+    shop.node.settle()?;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let answer = shop.pay(&id, &raw_hex(&mempool)).await?;
+    ensure!(answer.status == 400 && answer.body.contains("older than the invoice"), "{answer:?}");
+    ensure!(shop.get(&id).await?["status"] == "pending");
+    Ok(())
+});
+
+on_every_node!(a_kill_loses_nothing, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (before, before_address) = shop.invoice(1_000).await?;
+    let (during, during_address) = shop.invoice(2_000).await?;
+    let (mined, mined_address) = shop.invoice(3_000).await?;
+    shop.payer.pay(&*shop.node, &before_address, 1_000)?;
+    shop.until(&before, "paid").await?;
+    shop.daemon.kill()?;
+    shop.payer.pay(&*shop.node, &mined_address, 3_000)?;
+    shop.payer.mine(&*shop.node, 2)?;
+    shop.payer.pay(&*shop.node, &during_address, 2_000)?;
+    shop.daemon.launch()?;
+    shop.daemon.wait_ready().await?;
+    shop.until(&before, "confirmed").await?;
+    shop.until(&mined, "confirmed").await?;
+    shop.until(&during, "paid").await?;
+    for (id, last) in
+        [(&before, "payment_confirmed"), (&mined, "payment_confirmed"), (&during, "payment_received")]
+    {
+        let kinds = shop.events_until(id, last).await?;
+        let received = kinds.iter().filter(|kind| *kind == "payment_received").count();
+        ensure!(received == 1, "{kinds:?}");
+    }
+    Ok(())
+});
+
+on_every_node!(an_invoice_expires_and_can_be_paid_late, async |node| {
+    let mut shop = Shop::open(node, &[("JPPD_INVOICE__SUBMISSION_GRACE", "1s")]).await?;
+    let address = shop.payee.new_address()?;
+    let invoice =
+        shop.create(&json!({"outputs": [{"address": address, "amount": 1_000}], "expires_in": 1})).await?;
+    let id = id(&invoice)?;
+    shop.until(&id, "expired").await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let transaction = shop.payer.sign(&address, 1_000)?;
+    let answer = shop.pay(&id, &raw_hex(&transaction)).await?;
+    ensure!(answer.status == 400 && answer.body.contains("expired"), "{answer:?}");
+    shop.node.send(&consensus::serialize(&transaction))?;
+    let paid = shop.until(&id, "paid").await?;
+    ensure!(paid["late"] == true, "{paid}");
+    let kinds = shop.events_until(&id, "payment_received").await?;
+    ensure!(kinds == ["invoice_created", "invoice_expired", "payment_received"], "{kinds:?}");
+    Ok(())
+});
+
+on_every_node!(a_double_spend_in_a_block_is_told, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(8_000).await?;
+    let transaction = shop.payer.sign(&address, 8_000)?;
+    shop.node.send(&consensus::serialize(&transaction))?;
+    shop.until(&id, "paid").await?;
+    let rival = shop.payer.wallet.double_spend(&transaction, PayOptions::default())?;
+    shop.node.mine_transactions(&[rival], &regtest::purse::nobody())?;
+    let invoice = shop.until(&id, "pending").await?;
+    ensure!(invoice["double_spend"] == "conflict" && invoice["payments"][0]["state"] == "lost", "{invoice}");
+    let kinds = shop.events_until(&id, "payment_reverted").await?;
+    let wanted = ["invoice_created", "payment_received", "double_spend_detected", "payment_reverted"];
+    ensure!(kinds == wanted, "{kinds:?}");
+    Ok(())
+});
+
+on_every_node!(a_reorg_takes_a_confirmation_back_and_gives_it_again, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(8_000).await?;
+    shop.payer.pay(&*shop.node, &address, 8_000)?;
+    shop.payer.mine(&*shop.node, 1)?;
+    shop.until(&id, "confirmed").await?;
+    let (tip, _) = shop.node.tip()?;
+    shop.node.invalidate(tip)?;
+    shop.until(&id, "paid").await?;
+    shop.payer.mine(&*shop.node, 2)?;
+    shop.until(&id, "confirmed").await?;
+    let mut socket = shop.socket(&id, 0).await?;
+    let mut all = Vec::new();
+    while let Ok(event) = socket.next_within(Duration::from_millis(500)).await {
+        all.push(event["type"].as_str().context("a type")?.to_owned());
+    }
+    let wanted =
+        ["invoice_created", "payment_received", "payment_confirmed", "payment_reverted", "payment_confirmed"];
+    ensure!(all == wanted, "{all:?}");
+    Ok(())
+});
+
+on_every_node!(a_node_that_is_away_answers_503_and_comes_back, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(8_000).await?;
+    let transaction = shop.payer.sign(&address, 8_000)?;
+    shop.node.stop()?;
+    let answer = shop.pay(&id, &raw_hex(&transaction)).await?;
+    ensure!(answer.status == 503 && answer.headers.contains_key("retry-after"), "{answer:?}");
+    ensure!(shop.get(&id).await?["status"] == "pending", "everything else goes on");
+    let (other, other_address) = shop.invoice(1_000).await?;
+    for _ in 0..100 {
+        let ready = shop.daemon.ops().get("/readyz").await?;
+        if ready.status == 503 {
+            ensure!(ready.body.contains("node_unreachable"), "{ready:?}");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shop.node.start()?;
+    shop.daemon.wait_ready().await?;
+    shop.pay(&id, &raw_hex(&transaction)).await?.expect(200)?;
+    shop.payer.pay(&*shop.node, &other_address, 1_000)?;
+    shop.until(&other, "paid").await?;
+    Ok(())
+});
+
+on_every_node!(sigterm_ends_in_order, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, _) = shop.invoice(8_000).await?;
+    let mut socket = shop.socket(&id, 1).await?;
+    let status = shop.daemon.terminate().await?;
+    ensure!(status.success(), "{status}\n{}", shop.daemon.log());
+    let closed = socket.next().await.unwrap_err().to_string();
+    ensure!(closed.contains("1001"), "{closed}");
+    shop.daemon.launch()?;
+    shop.daemon.wait_ready().await?;
+    ensure!(shop.get(&id).await?["status"] == "pending");
+    Ok(())
+});
