@@ -140,7 +140,15 @@ async fn daemon(config: &Config) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     );
 
-    until_told_to_stop().await?;
+    let (mut following, mut serving, mut watching) = (following, serving, watching);
+    tokio::select! {
+        told = until_told_to_stop() => told?,
+        // None of these ends by itself. Without one of them nobody is served or nothing is seen: better to be started
+        // again than to look alive.
+        ended = &mut following => anyhow::bail!("the follower ended: {ended:?}"),
+        ended = &mut serving => anyhow::bail!("the public interface ended: {ended:?}"),
+        ended = &mut watching => anyhow::bail!("the operator's interface ended: {ended:?}"),
+    }
     tracing::info!("stopping");
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     upkeep.abort();
@@ -179,7 +187,7 @@ async fn until_told_to_stop() -> Result<()> {
     Ok(())
 }
 
-/// Tells systemd when the first pass is complete, and after that that we are alive; keeps the meters small.
+/// Tells systemd that we are up, and from then on that we are alive and how we are; keeps the meters small.
 async fn upkeep(metrics: PrometheusHandle, health: Health) {
     let mut told = false;
     let mut interval = tokio::time::interval(Duration::from_secs(1));
@@ -242,7 +250,7 @@ fn rules(config: &Config) -> Rules {
     Rules {
         submission_grace: config.invoice.submission_grace,
         late_window: config.invoice.late_window,
-        retention: Some(config.invoice.retention).filter(|retention| !retention.is_zero()),
+        retention: Some(config.invoice.retention),
         shared_outputs: match config.invoice.shared_outputs {
             SharedOutputs::Flag => ledger::SharedOutputs::Flag,
             SharedOutputs::Refuse => ledger::SharedOutputs::Refuse,

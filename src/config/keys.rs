@@ -166,7 +166,7 @@ pub const KEYS: &[Key] = &[
     key!(limits.max_connections, Whole(1, 1_000_000), "open HTTP connections, sockets not counted"),
     key!(limits.max_sockets, Whole(1, 1_000_000), "open sockets"),
     key!(limits.max_sockets_per_address, Whole(0, 1_000_000), "open sockets of one address; 0 for no limit"),
-    key!(limits.max_open_claims, Whole(1, 1_000_000), "submissions that wait for the node's word"),
+    key!(limits.max_open_claims, Whole(1, 1_000_000), "submissions and verifications under way at once"),
     key!(limits.verify_per_minute, Whole(0, 1_000_000), "calls of `verify` by one address; 0 for no limit"),
     key!(limits.pay_per_minute, Whole(0, 1_000_000), "calls of `pay` by one address; 0 for no limit"),
     key!(limits.header_timeout, Span(seconds(1), seconds(300)), "how long a request's head may take"),

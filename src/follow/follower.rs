@@ -124,8 +124,12 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         tasks.spawn(self.clone().listen(signals));
         tasks.spawn(self.clone().pass_after_pass());
         tasks.spawn(self.tick());
-        // An error means that whoever could tell us to stop is gone, which is the same.
-        let _ = shutdown.wait_for(|stop| *stop).await;
+        tokio::select! {
+            // An error means that whoever could tell us to stop is gone, which is the same.
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            // None of them ends by itself; if one does, the others cannot make up for it.
+            ended = tasks.join_next() => tracing::error!(?ended, "a part of the follower ended"),
+        }
         tasks.shutdown().await;
     }
 
@@ -216,6 +220,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                     passes.increment(1);
                     seconds.record(started.elapsed());
                 }
+                Ok(PassEnd::OtherNetwork) => {}
                 Ok(PassEnd::Restless) => tracing::warn!("the chain moved faster than it could be followed"),
                 Err(error) => {
                     tracing::debug!(%error, "a pass came to nothing");
@@ -223,6 +228,9 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                     // What was known of the node may not hold for the one that comes back.
                     surveyed = None;
                 }
+            }
+            if self.memory.is_complete() && !self.health.may_create() {
+                reasons.insert(Reason::Behind);
             }
             if !self.memory.is_complete() {
                 reasons.insert(Reason::Starting);
@@ -252,7 +260,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             None => surveyed.insert(self.survey().await?),
         };
         if !found.ours {
-            return Ok(PassEnd::Restless);
+            return Ok(PassEnd::OtherNetwork);
         }
         let mut pass = Pass::new(self.sightings.clone(), self.memory.clone());
         let mut answer = Answer::Begin;

@@ -37,6 +37,8 @@ pub enum Reason {
         /// How many blocks remain.
         remaining: u32,
     },
+    /// No complete pass for longer than a minute: no invoice is created.
+    Behind,
     /// The node does not publish a topic that is configured.
     TopicNotPublished {
         /// Its name, such as `rawtx`.
@@ -60,6 +62,7 @@ impl Reason {
             Self::OtherNetwork { .. } => "other_network",
             Self::NodeCatchingUp => "node_catching_up",
             Self::CatchingUp { .. } => "catching_up",
+            Self::Behind => "behind",
             Self::TopicNotPublished { .. } => "topic_not_published",
             Self::ClockAhead => "clock_ahead",
             Self::StoreUnavailable => "store_unavailable",
@@ -80,6 +83,7 @@ impl fmt::Display for Reason {
             Self::OtherNetwork { chain } => write!(f, "the node is on the chain `{chain}`, not on ours"),
             Self::NodeCatchingUp => f.write_str("the node is downloading the chain"),
             Self::CatchingUp { remaining } => write!(f, "walking the chain: {remaining} blocks remain"),
+            Self::Behind => f.write_str("no complete pass over chain and mempool for more than a minute"),
             Self::TopicNotPublished { topic } => write!(f, "the node does not publish {topic}"),
             Self::ClockAhead => f.write_str("the wall clock jumped ahead; expiries wait"),
             Self::StoreUnavailable => f.write_str("the store cannot be written"),

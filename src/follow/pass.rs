@@ -48,6 +48,8 @@ pub enum PassEnd {
     Complete,
     /// The tip moved again and again.
     Restless,
+    /// There was none: the node is on another network, and nothing it says may be believed.
+    OtherNetwork,
 }
 
 #[derive(Debug)]

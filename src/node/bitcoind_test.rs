@@ -40,7 +40,7 @@ impl Node {
 
     fn start_with(test: &str, option: &str) -> Option<Self> {
         let Some(program) = program() else {
-            println!("skipped: {test}: no bitcoind on the path and none in BITCOIND");
+            regtest::node::skipped(&format!("{test}: no bitcoind on the path and none in BITCOIND"));
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
@@ -414,10 +414,10 @@ async fn a_real_node_that_has_expired_says_so() {
     ready(&rpc).await;
     let Reply::NetworkInfo(network) = ask(&rpc, Request::NetworkInfo).await else { panic!("another reply") };
     if network.version != 28_000_100 {
-        println!(
-            "skipped: a_real_node_that_has_expired_says_so: {} may not have expired",
+        regtest::node::skipped(&format!(
+            "a_real_node_that_has_expired_says_so: {} may not have expired",
             network.subversion
-        );
+        ));
         return;
     }
     // The RPC works for about a second.

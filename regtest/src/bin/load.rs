@@ -105,7 +105,7 @@ async fn main() -> Result<()> {
     let _ = ready.acquire_many(all).await?;
     println!("{all} sockets listen; {} transactions a second for {} s", options.rate, options.seconds);
 
-    let sent = send(node, raws, options.rate).await?;
+    let sent = send(node.clone(), raws, options.rate).await?;
     let mut arrived = HashMap::new();
     while let Some(listener) = listeners.join_next().await {
         let (index, at) = listener??;

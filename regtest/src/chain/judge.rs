@@ -44,7 +44,7 @@ fn bitcoind() -> Option<PathBuf> {
 impl Judge {
     fn new(chain: Chain) -> Option<Self> {
         let Some(program) = bitcoind() else {
-            println!("skipped: no bitcoind");
+            crate::node::skipped("the chain model beside bitcoind: no bitcoind (set BITCOIND)");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

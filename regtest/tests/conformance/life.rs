@@ -113,7 +113,7 @@ fn expired_software_says_so_alike() {
     Faults::expired(sim.faults(), true);
     check(&sim);
     let Some(program) = Bchn::find() else {
-        return println!("skipped: expired_software_says_so_alike on bchn: no bitcoind (set BITCOIND)");
+        return regtest::node::skipped("expired_software_says_so_alike on bchn: no bitcoind (set BITCOIND)");
     };
     // The date of expiry has passed for 28.0.1; the node notices a second after its start.
     let node = Bchn::start_with(&program, &["-expire=1"]).unwrap();

@@ -72,7 +72,7 @@ fn fill(store: &Store, from: u32) -> (u32, CommitError) {
 #[test]
 fn a_full_disk_is_survived() {
     let Some(disk) = SmallDisk::mount(48) else {
-        eprintln!("skipped: a_full_disk_is_survived (only root can mount a small disk)");
+        regtest::node::skipped("a_full_disk_is_survived: only root can mount a small disk");
         return;
     };
     let ballast = disk.path().join("ballast");
