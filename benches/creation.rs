@@ -85,7 +85,8 @@ fn creation_of_invoices(c: &mut Criterion) {
     let store = Store::open(directory.path(), StoreOptions::new(Network::Regtest)).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let engine =
-        Engine::start(Arc::new(store), EngineSettings::default(), SystemClock, Arc::new(Nobody)).unwrap();
+        Engine::start(Arc::new(store), EngineSettings::default(), SystemClock::default(), Arc::new(Nobody))
+            .unwrap();
     let numbers = Arc::new(AtomicU64::new(0));
 
     let mut group = c.benchmark_group("creation");

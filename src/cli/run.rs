@@ -80,7 +80,7 @@ async fn daemon(config: &Config) -> Result<()> {
     let notifier = Notifier::default();
     let rules = rules(config);
     let settings = EngineSettings { rules: rules.clone(), ..EngineSettings::default() };
-    let engine = Engine::start(store.clone(), settings, SystemClock, Arc::new(notifier.clone()))?;
+    let engine = Engine::start(store.clone(), settings, SystemClock::default(), Arc::new(notifier.clone()))?;
     let rpc = Rpc::start(RpcSettings::new(config.node.rpc_url(), auth(config)?))?;
     let (subscriber, signals) = Subscriber::start(&ZmqSettings {
         rawtx: config.node.zmq_rawtx.clone(),

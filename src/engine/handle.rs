@@ -124,6 +124,11 @@ impl Engine {
         self.clock.now()
     }
 
+    /// Whether the wall clock jumped ahead and is not believed yet.
+    pub fn clock_is_doubted(&self) -> bool {
+        self.clock.is_doubted()
+    }
+
     /// The position up to which everything is on disk. What is noted with it came after all of that.
     pub fn order(&self) -> Order {
         Order(self.shared.order.load(Ordering::Acquire))

@@ -17,8 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, ClockWatch, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey,
-    Surveyed,
+    Answer, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey, Surveyed,
 };
 use crate::{
     bch::{Block, Network, Transaction},
@@ -165,6 +164,12 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
 
     /// Takes a transaction from ZMQ as far as it goes without asking anybody, and hands the rest on.
     fn meet(&self, raw: Bytes) {
+        if !self.memory.is_complete() {
+            // A node that starts publishes its old mempool again; until we know that mempool, what comes is not
+            // new. The first pass asks since when it was there.
+            self.wake.notify_one();
+            return;
+        }
         // Noted before it is looked up, with what was on disk before it came.
         let moment = self.moment();
         let Ok(transaction) = Transaction::decode(raw) else {
@@ -204,19 +209,23 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     }
 
     async fn pass_after_pass(self) {
-        let mut clock = ClockWatch::new(self.engine.now(), Instant::now());
         let mut surveyed: Option<Surveyed> = None;
         let passes = metrics::counter!("jppd_passes_total");
         let seconds = metrics::histogram!("jppd_pass_seconds");
         loop {
             let started = Instant::now();
             let mut reasons = BTreeSet::new();
-            if clock.is_ahead(self.engine.now(), Instant::now()) {
+            if self.engine.clock_is_doubted() {
                 reasons.insert(Reason::ClockAhead);
             }
             match self.round(&mut surveyed, &reasons).await {
                 Ok(PassEnd::Complete) => {
-                    self.health.pass_ended();
+                    // A node that has the chain still to download, or lost a part of it, takes nothing into its
+                    // mempool and knows nothing of what was paid: its word is not up to now.
+                    let catching_up = surveyed.as_ref().is_some_and(Surveyed::is_catching_up);
+                    if !catching_up && !self.memory.is_behind() {
+                        self.health.pass_ended();
+                    }
                     passes.increment(1);
                     seconds.record(started.elapsed());
                 }
@@ -228,9 +237,6 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                     // What was known of the node may not hold for the one that comes back.
                     surveyed = None;
                 }
-            }
-            if self.memory.is_complete() && !self.health.may_create() {
-                reasons.insert(Reason::Behind);
             }
             if !self.memory.is_complete() {
                 reasons.insert(Reason::Starting);
@@ -262,7 +268,8 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         if !found.ours {
             return Ok(PassEnd::OtherNetwork);
         }
-        let mut pass = Pass::new(self.sightings.clone(), self.memory.clone());
+        let judge_absence = !found.is_catching_up();
+        let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), judge_absence);
         let mut answer = Answer::Begin;
         loop {
             let step = pass.on(answer, &*self.store, self.moment())?;
@@ -301,7 +308,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let judge_expiry = self.health.passed_within(FRESH) && !self.health.has(&Reason::ClockAhead);
+            let judge_expiry = self.health.passed_within(FRESH) && !self.engine.clock_is_doubted();
             match self.engine.apply(Action::Tick { judge_expiry }).await {
                 Ok(_) | Err(EngineError::Unavailable | EngineError::Busy) => {}
                 Err(EngineError::Stopped) => return,

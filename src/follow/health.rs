@@ -114,12 +114,17 @@ impl Default for Health {
 impl Health {
     /// The reasons not to be ready; none means ready.
     pub fn reasons(&self) -> Vec<Reason> {
-        self.inner.read().reasons.iter().cloned().collect()
+        let mut reasons: Vec<Reason> = self.inner.read().reasons.iter().cloned().collect();
+        // Asked now, not when the last pass ended: a pass that hangs ends never.
+        if self.inner.read().passed.is_some() && !self.passed_within(LONGEST_BLIND) {
+            reasons.push(Reason::Behind);
+        }
+        reasons
     }
 
     /// Whether an invoice that is created now would be watched: there was a complete pass, and not too long ago.
     pub fn may_create(&self) -> bool {
-        self.passed_within(LONGEST_BLIND)
+        self.passed_within(LONGEST_BLIND) && !self.has(&Reason::ClockAhead)
     }
 
     /// Whether a complete pass ended no longer ago than this.

@@ -21,7 +21,12 @@ struct Inner {
     absent: HashMap<Txid, u32, foldhash::fast::RandomState>,
     /// Whether a pass was completed since the start.
     complete: bool,
+    /// The height that the node had before its chain became shorter, and for how many passes it is waited for.
+    behind: Option<(u32, u32)>,
 }
+
+/// For how many passes a node whose chain became shorter gets to have it again: ten minutes of heartbeats.
+const PATIENCE: u32 = 600;
 
 impl Memory {
     /// Whether a transaction needs no further look for as long as it stays in the mempool.
@@ -37,6 +42,29 @@ impl Memory {
     /// Whether a pass was completed since the start.
     pub fn is_complete(&self) -> bool {
         self.inner.lock().complete
+    }
+
+    /// Notes that the node's chain ends below where it did: after a crash it has to find its way again.
+    pub(super) fn fell_from(&self, height: u32) {
+        self.inner.lock().behind = Some((height, PATIENCE));
+    }
+
+    /// Notes where the node's chain ends now.
+    pub(super) fn reached(&self, height: u32) {
+        let mut inner = self.inner.lock();
+        inner.behind = inner
+            .behind
+            .and_then(|(before, passes)| (height < before).then_some((before, passes.checked_sub(1)?)));
+    }
+
+    /// Whether the node's chain ends below where it did.
+    pub fn is_behind(&self) -> bool {
+        self.inner.lock().behind.is_some()
+    }
+
+    /// Forgets what was examined: the mempool may hold again what it had lost.
+    pub(super) fn forget_examined(&self) {
+        self.inner.lock().examined.clear();
     }
 
     /// Forgets everything but the mempool of a complete pass. Gives what left it since.

@@ -13,7 +13,6 @@
 //! machines without I/O: each asks for one thing at a time, a [`Step`], and is given an [`Answer`].
 //! [`Follower`] is the thin loop around them. It never writes the store; it only sends inputs to the engine.
 
-mod clock;
 mod follower;
 mod health;
 mod matters;
@@ -24,7 +23,6 @@ mod step;
 mod survey;
 mod walk;
 
-pub use clock::ClockWatch;
 pub use follower::{Follower, FollowerSettings};
 pub use health::{Health, Reason};
 pub use meeting::Meeting;

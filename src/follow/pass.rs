@@ -39,6 +39,8 @@ pub struct Pass {
     unknown: VecDeque<Txid>,
     fetched: VecDeque<Arc<Transaction>>,
     gone: VecDeque<Txid>,
+    /// Whether what is absent may be counted.
+    judge_absence: bool,
 }
 
 /// What a pass found.
@@ -66,8 +68,9 @@ enum Stage {
 }
 
 impl Pass {
-    /// A pass with what is remembered of the passes before.
-    pub fn new(sightings: Arc<Sightings>, memory: Arc<Memory>) -> Self {
+    /// A pass with what is remembered of the passes before. `judge_absence` says that the node is up to date, so that
+    /// what it does not have may be counted as absent.
+    pub fn new(sightings: Arc<Sightings>, memory: Arc<Memory>, judge_absence: bool) -> Self {
         Self {
             sightings,
             memory,
@@ -78,6 +81,7 @@ impl Pass {
             unknown: VecDeque::new(),
             fetched: VecDeque::new(),
             gone: VecDeque::new(),
+            judge_absence,
         }
     }
 
@@ -105,6 +109,12 @@ impl Pass {
                 Step::Decode(raw) => Ok(Step::Decode(raw)),
                 Step::Apply(action) => Ok(Step::Apply(action)),
                 Step::Done(()) => {
+                    if let Some(height) = walk.undone_from() {
+                        self.memory.forget_examined();
+                        if walk.went_back() {
+                            self.memory.fell_from(height);
+                        }
+                    }
                     self.stage = Stage::Snapshot;
                     self.ask_snapshot(view)
                 }
@@ -154,12 +164,16 @@ impl Pass {
         if !snapshot.loaded {
             return Err(FollowError::MempoolNotLoaded);
         }
-        let ours = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip.map(|(_, hash)| hash);
+        let tip = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip;
+        let ours = tip.map(|(_, hash)| hash);
         if ours != Some(snapshot.tip_before) {
             return self.walk(snapshot.tip_before, view);
         }
         if snapshot.tip_before != snapshot.tip_after {
             return self.walk(snapshot.tip_after, view);
+        }
+        if let Some((height, _)) = tip {
+            self.memory.reached(height);
         }
         self.unknown = snapshot.txids.iter().filter(|txid| !self.memory.is_examined(txid)).copied().collect();
         self.mempool = snapshot.txids.into_iter().collect();
@@ -232,6 +246,9 @@ impl Pass {
         for txid in self.memory.pass_ended(&self.mempool) {
             self.sightings.left(txid);
         }
+        if !self.judge_absence || self.memory.is_behind() {
+            return Ok(Step::Done(PassEnd::Complete));
+        }
         for txid in std::mem::take(&mut self.tracked) {
             if self.mempool.contains(&txid) {
                 self.memory.settled(&txid);
@@ -277,12 +294,24 @@ impl Pass {
             }
             // The block walk finds it.
             SendOutcome::AlreadyInChain => self.resend(view),
+            SendOutcome::MissingInputs if self.has_parent_to_send(txid, view)? => {
+                // Parents first: it is tried again after them.
+                self.gone.push_back(txid);
+                self.resend(view)
+            }
             SendOutcome::MissingInputs | SendOutcome::Refused { .. } => {
                 tracing::warn!(%txid, ?sent, "a payment is lost");
                 self.stage = Stage::Lose(txid);
                 Ok(Step::Apply(Box::new(Action::Lost { txid })))
             }
         }
+    }
+
+    /// Whether a transaction spends one that waits to be sent again as well.
+    fn has_parent_to_send<V: View>(&self, txid: Txid, view: &V) -> Result<bool, FollowError> {
+        let record = Reads::<Transactions>::get(view, &txid)?;
+        let tx = record.and_then(|record| Transaction::decode(record.raw).ok());
+        Ok(tx.is_some_and(|tx| tx.inputs().iter().any(|outpoint| self.gone.contains(&outpoint.txid))))
     }
 }
 

@@ -26,6 +26,13 @@ pub struct Surveyed {
     pub reasons: BTreeSet<Reason>,
 }
 
+impl Surveyed {
+    /// Whether the node has blocks still to download.
+    pub fn is_catching_up(&self) -> bool {
+        self.reasons.contains(&Reason::NodeCatchingUp)
+    }
+}
+
 impl Survey {
     /// A survey for a network, and the topics that are configured.
     pub fn new(network: Network, topics: Vec<Topic>) -> Self {
@@ -52,7 +59,7 @@ impl Survey {
                         reasons.insert(Reason::TopicNotPublished { topic: topic.name() });
                     }
                 }
-                if chain.initial_block_download {
+                if chain.initial_block_download || chain.blocks.saturating_add(1) < chain.headers {
                     reasons.insert(Reason::NodeCatchingUp);
                 }
                 let ours = chain.chain == self.network.chain();

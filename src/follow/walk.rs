@@ -6,15 +6,20 @@ use super::{Answer, FollowError, Step};
 use crate::{
     bch::{Block, BlockHash},
     engine::Sightings,
+    invoice::{FirstSeen, Sighting, Timestamp},
     ledger::{
         Action, ReadError, Reads, View,
-        tables::{Chain, Counters},
+        tables::{Blocks, Chain, Counters},
     },
     node::{Reply, Request},
 };
 
 /// How many transactions of a block go into one input: a submission never waits for a whole block.
 const PART: usize = 2000;
+
+/// How far below the node's tip the first walk of all begins: as deep as the node reorganises (`-maxreorgdepth`), so
+/// that no reorg reaches below where our chain begins.
+const ANCHOR_DEPTH: usize = 10;
 
 /// The walk from the tip we have to a tip of the node: back along the node's headers to a block that is on our
 /// chain, ours above it undone one by one, the node's connected one by one, the oldest first.
@@ -26,6 +31,10 @@ pub(super) struct Walk {
     path: Vec<(u32, BlockHash)>,
     stage: Stage,
     sightings: Arc<Sightings>,
+    /// Where our chain ended before blocks of it were undone, if any were.
+    undone_from: Option<u32>,
+    /// Whether anything is connected.
+    connects: bool,
 }
 
 #[derive(Debug)]
@@ -44,7 +53,17 @@ enum Stage {
 impl Walk {
     /// A walk to a tip of the node.
     pub(super) fn to(tip: BlockHash, sightings: Arc<Sightings>) -> Self {
-        Self { path: Vec::new(), stage: Stage::Headers(tip), sightings }
+        Self { path: Vec::new(), stage: Stage::Headers(tip), sightings, undone_from: None, connects: false }
+    }
+
+    /// Where our chain ended before blocks of it were undone, if any were.
+    pub(super) fn undone_from(&self) -> Option<u32> {
+        self.undone_from
+    }
+
+    /// Whether blocks were undone and none connected: the node's chain is shorter than it was.
+    pub(super) fn went_back(&self) -> bool {
+        self.undone_from.is_some() && !self.connects
     }
 
     /// How many blocks remain to be connected.
@@ -60,6 +79,13 @@ impl Walk {
                 let header = header.ok_or(FollowError::NoSuchBlock(*hash))?;
                 let Some((ours, _)) = tip(view)? else {
                     // The first start of all: what is there is older than every invoice.
+                    if let Some(previous) = header.previous
+                        && self.path.len() < ANCHOR_DEPTH
+                    {
+                        self.path.push((header.height, header.hash));
+                        self.stage = Stage::Headers(previous);
+                        return Ok(Step::Ask(Request::Header(previous)));
+                    }
                     self.stage = Stage::Anchor;
                     return Ok(apply(Action::Anchor { height: header.height, hash: header.hash }));
                 };
@@ -76,7 +102,7 @@ impl Walk {
                 self.stage = Stage::Headers(previous);
                 Ok(Step::Ask(Request::Header(previous)))
             }
-            (Stage::Anchor, Answer::Applied(_)) => Ok(Step::Done(())),
+            (Stage::Anchor, Answer::Applied(_)) => Ok(self.next()),
             (Stage::Undo(fork), Answer::Applied(_)) => {
                 let fork = *fork;
                 self.undo(fork, view)
@@ -104,7 +130,11 @@ impl Walk {
                 Ok(apply(Action::BlockConnected { hash, height }))
             }
             (Stage::Connect(block), Answer::Applied(_)) => {
+                // Noted as seen in this block at the latest: a reorg does not make them young.
+                let begun = Reads::<Blocks>::get(view, &block.hash)?.unwrap_or_default().begun;
+                let at = Timestamp::from_secs(block.time_s.into());
                 for tx in &block.transactions {
+                    self.sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(begun), at });
                     self.sightings.left(tx.txid());
                 }
                 Ok(self.next())
@@ -116,6 +146,7 @@ impl Walk {
     fn undo<V: View>(&mut self, fork: u32, view: &V) -> Result<Step<()>, FollowError> {
         match tip(view)? {
             Some((height, hash)) if height > fork => {
+                self.undone_from.get_or_insert(height);
                 tracing::info!(height, %hash, "a block is not on the node's chain any more");
                 Ok(apply(Action::BlockDisconnected { hash, height }))
             }
@@ -126,6 +157,7 @@ impl Walk {
     fn next(&mut self) -> Step<()> {
         match self.path.pop() {
             Some((height, hash)) => {
+                self.connects = true;
                 self.stage = Stage::Fetch(height, hash);
                 Step::Ask(Request::Block(hash))
             }

@@ -339,7 +339,7 @@ pub struct IdempotencyRecord {
 }
 
 /// A block we met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockRecord {
     /// Its height.
     pub height: u32,

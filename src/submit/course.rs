@@ -118,7 +118,8 @@ impl Course {
             (Stage::Parent, Answer::Paused) => Ok(self.ask_inputs()),
             (Stage::OwnOutputs(gone), Answer::Node(Ok(Reply::Unspent(coins)))) => {
                 if coins.iter().all(Option::is_none) {
-                    return Ok(done(Err(SubmitError::Inputs(InputFault::Missing(gone)))));
+                    let missing = SubmitError::Inputs(InputFault::Missing(gone));
+                    return self.unless_credited(missing, view, moment);
                 }
                 self.stage = Stage::Mined;
                 Ok(Step::Ask(Request::BestBlock))
@@ -129,7 +130,7 @@ impl Course {
                 let tip = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip;
                 let walked = tip.is_some_and(|(_, hash)| hash == best);
                 let error = if walked { SubmitError::Refused(Refusal::Older) } else { SubmitError::NodeAway };
-                Ok(done(Err(error)))
+                self.unless_credited(error, view, moment)
             }
             (Stage::Claim, Answer::Applied(outcome)) => Ok(self.claimed(outcome)),
             (Stage::Broadcast, Answer::Node(Ok(Reply::Sent(sent)))) => self.sent(view, moment, sent),
@@ -206,6 +207,20 @@ impl Course {
         match check_fee(tx, coins, record.invoice.fee_rate) {
             Ok(()) => Ok(self.checked(moment)),
             Err(error) => Ok(done(Err(error))),
+        }
+    }
+
+    /// An error, unless the transaction was credited while the node was asked: then it is a payment like any other.
+    fn unless_credited<V: View>(
+        &mut self,
+        error: SubmitError,
+        view: &V,
+        moment: Moment,
+    ) -> Result<Step, ReadError> {
+        match self.judge(view, moment)? {
+            Judgement::AlreadyCredited => Ok(self.checked(moment)),
+            Judgement::Refused(refusal) => Ok(done(Err(SubmitError::Refused(refusal)))),
+            Judgement::Fits(_) => Ok(done(Err(error))),
         }
     }
 

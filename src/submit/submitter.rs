@@ -9,7 +9,7 @@ use crate::{
     bch::Transaction,
     engine::{Engine, Sightings},
     invoice::{InvoiceId, PayerNote, Via},
-    ledger::{Rules, View},
+    ledger::{Action, Rules, View},
     node::{Lane, Rpc},
 };
 
@@ -122,7 +122,11 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
                     tokio::time::sleep(pause).await;
                     Answer::Paused
                 }
-                Step::Apply(action) => Answer::Applied(self.engine.try_apply(*action).await),
+                // A claim can be refused for want of room. What follows a broadcast cannot: it waits.
+                Step::Apply(action) if matches!(*action, Action::Claim(_)) => {
+                    Answer::Applied(self.engine.try_apply(*action).await)
+                }
+                Step::Apply(action) => Answer::Applied(self.engine.apply(*action).await),
                 Step::Done(accepted) => return accepted,
             };
         }
