@@ -231,6 +231,8 @@ impl<'a> Funded<'a> {
     pub(crate) fn mine(&mut self, count: u32) -> Vec<BlockHash> {
         let height = self.node.tip().unwrap().1;
         let hashes = self.node.mine(count, &self.script).unwrap();
+        // A mining call returns before all is published; who subscribes next must not hear of it.
+        self.node.settle().unwrap();
         for (height, hash) in (height + 1..).zip(&hashes) {
             let block = block(self.node, *hash);
             self.wallet.scan_block(&block, height);
