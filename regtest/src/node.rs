@@ -158,13 +158,14 @@ pub trait Node: Send + Sync {
 }
 
 /// The kinds of node a test can be run against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// The stand-in inside this process.
     Sim,
     /// A `bitcoind -regtest` child: from `BITCOIND`, else from `PATH`.
     Bchn,
     /// A node named by the `JPPD_TEST_NODE_…` variables, see [`External`].
+    #[value(skip)]
     External,
 }
 

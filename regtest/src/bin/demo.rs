@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, Write as _};
 
 use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use regtest::{Daemon, Kind, Purse, daemon::beside_this_program};
 use serde_json::{Value, json};
 
@@ -15,26 +15,16 @@ use serde_json::{Value, json};
 struct Options {
     /// Which node: the stand-in inside this process, or a real bitcoind (BITCOIND, or on PATH)
     #[arg(long, value_enum, default_value = "sim")]
-    node: NodeChoice,
+    node: Kind,
     /// Ask nothing: pay at once
     #[arg(long)]
     auto: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum NodeChoice {
-    Sim,
-    Bchn,
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    let kind = match options.node {
-        NodeChoice::Sim => Kind::Sim,
-        NodeChoice::Bchn => Kind::Bchn,
-    };
-    let node = kind.start()?.context("there is no bitcoind: set BITCOIND, or put it on the PATH")?;
+    let node = options.node.start()?.context("there is no bitcoind: set BITCOIND, or put it on the PATH")?;
     say(&format!("1. A node of our own runs on a private chain: {} at {}", node.name(), node.rpc_url()));
     let mut purse = Purse::fund(&*node, 1)?;
     say("   It mined a few coins for the demo wallet.");

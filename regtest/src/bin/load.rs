@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bitcoincash::consensus;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use regtest::{
     Daemon, Kind, Node, Purse,
     daemon::beside_this_program,
@@ -32,7 +32,7 @@ const CREATORS: usize = 64;
 struct Options {
     /// Which node
     #[arg(long, value_enum, default_value = "sim")]
-    node: NodeChoice,
+    node: Kind,
     /// Transactions in a second
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
@@ -44,12 +44,6 @@ struct Options {
     invoices: u32,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum NodeChoice {
-    Sim,
-    Bchn,
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
@@ -57,11 +51,7 @@ async fn main() -> Result<()> {
     if payments > options.invoices {
         bail!("{payments} payments need as many invoices");
     }
-    let kind = match options.node {
-        NodeChoice::Sim => Kind::Sim,
-        NodeChoice::Bchn => Kind::Bchn,
-    };
-    let node = kind.start()?.context("there is no bitcoind: set BITCOIND, or put it on the PATH")?;
+    let node = options.node.start()?.context("there is no bitcoind: set BITCOIND, or put it on the PATH")?;
     let mut purse = Purse::fund(&*node, 1)?;
     fan_out(&*node, &mut purse, payments as usize)?;
     let settings = [
