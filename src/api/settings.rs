@@ -57,17 +57,18 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// Those of a configuration that says nothing.
     fn default() -> Self {
         Self {
-            max_body_bytes: 256 * 1024,
+            max_body_bytes: 1 << 20,
             max_connections: 4096,
             max_sockets: 10_000,
             max_sockets_per_address: 100,
             verify_per_minute: 120,
             pay_per_minute: 60,
-            header_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(75),
+            idle_timeout: Duration::from_secs(60),
             socket_write_timeout: Duration::from_secs(10),
             socket_ping_interval: Duration::from_secs(30),
         }

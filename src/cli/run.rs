@@ -53,7 +53,7 @@ pub fn run(loaded: Loaded) -> Result<()> {
         .enable_all()
         .build()
         .context("no runtime to be had")?
-        .block_on(daemon(&loaded.config))
+        .block_on(daemon(&loaded.config, loaded.api_keys))
 }
 
 fn start_log() {
@@ -66,8 +66,7 @@ fn start_log() {
     let _ = started;
 }
 
-async fn daemon(config: &Config) -> Result<()> {
-    let keys = keys(config)?;
+async fn daemon(config: &Config, api_keys: ApiKeys) -> Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("no meters to be had")?;
     let public = listen(config.http.listen).await?;
     let ops = listen(config.ops.listen).await?;
@@ -96,7 +95,7 @@ async fn daemon(config: &Config) -> Result<()> {
         rpc.clone(),
         sightings.clone(),
         rules,
-        config.limits.max_open_claims,
+        config.limits.max_submissions,
     );
     let follower = Follower::new(
         store.clone(),
@@ -118,7 +117,7 @@ async fn daemon(config: &Config) -> Result<()> {
         notifier,
         submitter,
         health: health.clone(),
-        keys,
+        keys: keys(api_keys),
         settings: api,
         stop: stop.clone(),
     };
@@ -215,14 +214,8 @@ fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-fn keys(config: &Config) -> Result<Keys> {
-    let keys = match &config.http.api_keys_file {
-        // The warning about a missing file was given with the configuration.
-        Some(path) if !path.exists() => ApiKeys::default(),
-        Some(path) => ApiKeys::load(path)?,
-        None => ApiKeys::default(),
-    };
-    Ok(Arc::new(move |presented: &str| keys.merchant_of(presented).map(Merchant::named)))
+fn keys(keys: ApiKeys) -> Keys {
+    Arc::new(move |presented: &str| keys.merchant_of(presented).map(Merchant::named))
 }
 
 fn auth(config: &Config) -> Result<Auth> {
@@ -255,7 +248,7 @@ fn rules(config: &Config) -> Rules {
             SharedOutputs::Flag => ledger::SharedOutputs::Flag,
             SharedOutputs::Refuse => ledger::SharedOutputs::Refuse,
         },
-        ..Rules::default()
+        most_open_claims: config.limits.max_open_claims,
     }
 }
 
@@ -283,5 +276,17 @@ fn api_settings(config: &Config) -> ApiSettings {
             idle_timeout: limits.idle_timeout,
             ..Limits::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_below_have_the_defaults_of_the_configuration() {
+        let config = Config::default();
+        assert_eq!(api_settings(&config).limits, Limits::default());
+        assert_eq!(rules(&config), Rules { retention: Some(config.invoice.retention), ..Rules::default() });
     }
 }

@@ -63,14 +63,14 @@ pub fn read_password(path: &Path) -> Result<Secret, SecretError> {
     }
 }
 
-/// Looks at the files. Missing is a warning where jppd can start without: the cookie comes with the node, the
-/// keys come with the first merchant.
+/// Looks at the files, and gives the merchants' keys. Missing is a warning where jppd can start without: the cookie
+/// comes with the node, the keys come with the first merchant.
 pub(super) fn check_files(
     config: &Config,
     origins: &Origins,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Warning>,
-) {
+) -> ApiKeys {
     let mut refuse = |key: &str, what: String| {
         let place = origins.of(key);
         problems.push(Problem { place, key: key.to_owned(), what, allowed: String::new() });
@@ -88,16 +88,19 @@ pub(super) fn check_files(
         },
         None => {}
     }
-    if let Some(path) = &config.http.api_keys_file {
-        match ApiKeys::load(path) {
-            Ok(_) => warn_if_open("http.api_keys_file", path, warnings),
-            Err(ApiKeysError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
-                let what = format!("{}: no such file; `jppd keys merchant NAME` makes it", path.display());
-                warnings.push(Warning { key: "http.api_keys_file", what });
-            }
-            Err(error) => refuse("http.api_keys_file", format!("{}: {error}", path.display())),
+    let Some(path) = &config.http.api_keys_file else { return ApiKeys::default() };
+    match ApiKeys::load(path) {
+        Ok(keys) => {
+            warn_if_open("http.api_keys_file", path, warnings);
+            return keys;
         }
+        Err(ApiKeysError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let what = format!("{}: no such file; `jppd keys merchant NAME` makes it", path.display());
+            warnings.push(Warning { key: "http.api_keys_file", what });
+        }
+        Err(error) => refuse("http.api_keys_file", format!("{}: {error}", path.display())),
     }
+    ApiKeys::default()
 }
 
 /// Warns of a secret that everybody on the machine can read.

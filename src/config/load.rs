@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ffi::OsString, fmt::Write as _, fs, path::Path};
 
 use super::{
+    api_keys::ApiKeys,
     check::check,
     error::{ConfigError, Place, Problem, Warning},
     files::check_files,
@@ -16,6 +17,8 @@ use super::{
 pub struct Loaded {
     /// The values in effect.
     pub config: Config,
+    /// The merchants' keys, from the file that the configuration names.
+    pub api_keys: ApiKeys,
     /// What will work, but probably not as meant.
     pub warnings: Vec<Warning>,
     origins: Origins,
@@ -52,11 +55,11 @@ impl Loaded {
         let mut loaded =
             Self::parse(text.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), variables)?;
         let mut problems = Vec::new();
-        check_files(&loaded.config, &loaded.origins, &mut problems, &mut loaded.warnings);
+        loaded.api_keys = check_files(&loaded.config, &loaded.origins, &mut problems, &mut loaded.warnings);
         if problems.is_empty() { Ok(loaded) } else { Err(ConfigError { problems }) }
     }
 
-    /// The same for a text in memory, `(name, text)`, and without a look at any file.
+    /// The same for a text in memory, `(name, text)`, and without a look at any file: nobody has a key.
     pub fn parse(
         file: Option<(&str, &str)>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -72,7 +75,7 @@ impl Loaded {
             check(&config, &origins, &mut problems, &mut warnings);
         }
         if problems.is_empty() {
-            Ok(Self { config, warnings, origins })
+            Ok(Self { config, api_keys: ApiKeys::default(), warnings, origins })
         } else {
             Err(ConfigError { problems })
         }

@@ -136,8 +136,10 @@ pub struct LimitsConfig {
     pub max_sockets: usize,
     /// Open sockets of one address; 0 is no limit.
     pub max_sockets_per_address: usize,
-    /// Submissions that wait for the node's word.
-    pub max_open_claims: usize,
+    /// Submissions and verifications under way at once.
+    pub max_submissions: usize,
+    /// Submissions for one invoice that are on record and wait for the node's word.
+    pub max_open_claims: u32,
     /// Calls of `verify` by one address in a minute; 0 is no limit.
     pub verify_per_minute: u32,
     /// Calls of `pay` by one address in a minute; 0 is no limit.
@@ -258,7 +260,8 @@ impl Default for LimitsConfig {
             max_connections: 4096,
             max_sockets: 10_000,
             max_sockets_per_address: 100,
-            max_open_claims: 10_000,
+            max_submissions: 10_000,
+            max_open_claims: 16,
             verify_per_minute: 120,
             pay_per_minute: 60,
             header_timeout: Duration::from_secs(10),

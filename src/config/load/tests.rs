@@ -61,7 +61,8 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.limits.max_connections, 4096);
     assert_eq!(config.limits.max_sockets, 10_000);
     assert_eq!(config.limits.max_sockets_per_address, 100);
-    assert_eq!(config.limits.max_open_claims, 10_000);
+    assert_eq!(config.limits.max_submissions, 10_000);
+    assert_eq!(config.limits.max_open_claims, 16);
     assert_eq!(config.limits.verify_per_minute, 120);
     assert_eq!(config.limits.pay_per_minute, 60);
     assert_eq!(config.limits.header_timeout, minute / 6);
