@@ -164,19 +164,17 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
 
     /// Takes a transaction from ZMQ as far as it goes without asking anybody, and hands the rest on.
     fn meet(&self, raw: Bytes) {
-        if !self.memory.is_complete() {
-            // A node that starts publishes its old mempool again; until we know that mempool, what comes is not
-            // new. The first pass asks since when it was there.
-            self.wake.notify_one();
-            return;
-        }
         // Noted before it is looked up, with what was on disk before it came.
         let moment = self.moment();
         let Ok(transaction) = Transaction::decode(raw) else {
             metrics::counter!("jppd_transactions_undecodable_total").increment(1);
             return;
         };
-        let mut meeting = Meeting::new(transaction.shared(), moment, &self.sightings, self.memory.clone());
+        let meeting = Meeting::new(transaction.shared(), moment, &self.sightings, self.memory.clone());
+        let Some(mut meeting) = meeting else {
+            self.wake.notify_one();
+            return;
+        };
         let step = match meeting.on(Answer::Begin, &*self.store) {
             Ok(Step::Done(())) => return,
             Ok(step) => step,

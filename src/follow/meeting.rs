@@ -35,14 +35,20 @@ enum Stage {
 impl Meeting {
     /// Notes when a transaction was first seen: now, or before. That must come before anything is looked up, so
     /// that an invoice registered in between is older than the transaction for certain, or does not get it.
+    ///
+    /// `None` before the first complete pass: a node that starts publishes its old mempool again, and until we know
+    /// that mempool, what comes is not new. The pass asks since when it was there.
     pub fn new(
         transaction: Arc<Transaction>,
         moment: Moment,
         sightings: &Sightings,
         memory: Arc<Memory>,
-    ) -> Self {
+    ) -> Option<Self> {
+        if !memory.is_complete() {
+            return None;
+        }
         let first_seen = sightings.note(transaction.txid(), moment.first_seen());
-        Self { transaction, first_seen, memory, stage: Stage::Start }
+        Some(Self { transaction, first_seen, memory, stage: Stage::Start })
     }
 
     /// Takes an answer and says what is next.

@@ -19,6 +19,8 @@ struct Inner {
     examined: HashSet<Txid, foldhash::fast::RandomState>,
     /// Tracked transactions that were not in the mempool, and for how many complete passes in a row.
     absent: HashMap<Txid, u32, foldhash::fast::RandomState>,
+    /// Whether the blocks before the start were recalled.
+    recalled: bool,
     /// Whether a pass was completed since the start.
     complete: bool,
     /// The height that the node had before its chain became shorter, and for how many passes it is waited for.
@@ -42,6 +44,16 @@ impl Memory {
     /// Whether a pass was completed since the start.
     pub fn is_complete(&self) -> bool {
         self.inner.lock().complete
+    }
+
+    /// Whether the blocks before the start were recalled.
+    pub(super) fn has_recalled(&self) -> bool {
+        self.inner.lock().recalled
+    }
+
+    /// Notes that the blocks before the start were recalled.
+    pub(super) fn recalled(&self) {
+        self.inner.lock().recalled = true;
     }
 
     /// Notes that the node's chain ends below where it did: after a crash it has to find its way again.

@@ -19,6 +19,7 @@ mod matters;
 mod meeting;
 mod memory;
 mod pass;
+mod recall;
 mod step;
 mod survey;
 mod walk;

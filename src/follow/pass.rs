@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Answer, FollowError, Memory, Moment, Step, matters::matters, walk::Walk};
+use super::{Answer, FollowError, Memory, Moment, Step, matters::matters, recall::Recall, walk::Walk};
 use crate::{
     bch::{BlockHash, Transaction, Txid},
     engine::Sightings,
@@ -56,6 +56,8 @@ pub enum PassEnd {
 
 #[derive(Debug)]
 enum Stage {
+    /// The first pass of all begins with the blocks before it.
+    Recall(Recall),
     Snapshot,
     Walk(Box<Walk>),
     Fetch(Vec<Txid>),
@@ -102,13 +104,23 @@ impl Pass {
         moment: Moment,
     ) -> Result<Step<PassEnd>, FollowError> {
         match (&mut self.stage, answer) {
+            (Stage::Snapshot, Answer::Begin) if !self.memory.has_recalled() => {
+                self.stage = Stage::Recall(Recall::new(view, self.sightings.clone())?);
+                self.on(Answer::Begin, view, moment)
+            }
+            (Stage::Recall(recall), answer) => match recall.on(answer, view)?.within() {
+                Some(step) => Ok(step),
+                None => {
+                    self.memory.recalled();
+                    self.stage = Stage::Snapshot;
+                    self.ask_snapshot(view)
+                }
+            },
             (Stage::Snapshot, Answer::Begin) => self.ask_snapshot(view),
             (Stage::Snapshot, Answer::Node(Reply::Snapshot(snapshot))) => self.snapshot(snapshot, view),
-            (Stage::Walk(walk), answer) => match walk.on(answer, view)? {
-                Step::Ask(request) => Ok(Step::Ask(request)),
-                Step::Decode(raw) => Ok(Step::Decode(raw)),
-                Step::Apply(action) => Ok(Step::Apply(action)),
-                Step::Done(()) => {
+            (Stage::Walk(walk), answer) => match walk.on(answer, view)?.within() {
+                Some(step) => Ok(step),
+                None => {
                     if let Some(height) = walk.undone_from() {
                         self.memory.forget_examined();
                         if walk.went_back() {
@@ -184,10 +196,7 @@ impl Pass {
         let mut walk = Walk::to(tip, self.sightings.clone());
         let step = walk.on(Answer::Begin, view)?;
         self.stage = Stage::Walk(Box::new(walk));
-        match step {
-            Step::Ask(request) => Ok(Step::Ask(request)),
-            Step::Decode(_) | Step::Apply(_) | Step::Done(()) => Err(FollowError::Confused),
-        }
+        step.within().ok_or(FollowError::Confused)
     }
 
     fn fetch<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {

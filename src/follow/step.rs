@@ -25,6 +25,18 @@ pub enum Step<T> {
     Done(T),
 }
 
+impl Step<()> {
+    /// The same for a machine that this one is a part of; `None` when this one is done.
+    pub(super) fn within<T>(self) -> Option<Step<T>> {
+        match self {
+            Self::Ask(request) => Some(Step::Ask(request)),
+            Self::Decode(raw) => Some(Step::Decode(raw)),
+            Self::Apply(action) => Some(Step::Apply(action)),
+            Self::Done(()) => None,
+        }
+    }
+}
+
 /// What it is given.
 #[derive(Debug)]
 pub enum Answer {

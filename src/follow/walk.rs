@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Answer, FollowError, Step};
+use super::{Answer, FollowError, Step, recall::note_block};
 use crate::{
     bch::{Block, BlockHash},
     engine::Sightings,
-    invoice::{FirstSeen, Sighting, Timestamp},
     ledger::{
         Action, ReadError, Reads, View,
-        tables::{Blocks, Chain, Counters},
+        tables::{Chain, Counters},
     },
     node::{Reply, Request},
 };
@@ -17,9 +16,9 @@ use crate::{
 /// How many transactions of a block go into one input: a submission never waits for a whole block.
 const PART: usize = 2000;
 
-/// How far below the node's tip the first walk of all begins: as deep as the node reorganises (`-maxreorgdepth`), so
-/// that no reorg reaches below where our chain begins.
-const ANCHOR_DEPTH: usize = 10;
+/// How many blocks the node takes back at most (`-maxreorgdepth`). The first walk of all begins so far below its tip,
+/// so that no reorg reaches below where our chain begins.
+pub(super) const DEEPEST_REORG: u32 = 10;
 
 /// The walk from the tip we have to a tip of the node: back along the node's headers to a block that is on our
 /// chain, ours above it undone one by one, the node's connected one by one, the oldest first.
@@ -80,7 +79,7 @@ impl Walk {
                 let Some((ours, _)) = tip(view)? else {
                     // The first start of all: what is there is older than every invoice.
                     if let Some(previous) = header.previous
-                        && self.path.len() < ANCHOR_DEPTH
+                        && self.remaining() < DEEPEST_REORG
                     {
                         self.path.push((header.height, header.hash));
                         self.stage = Stage::Headers(previous);
@@ -130,13 +129,7 @@ impl Walk {
                 Ok(apply(Action::BlockConnected { hash, height }))
             }
             (Stage::Connect(block), Answer::Applied(_)) => {
-                // Noted as seen in this block at the latest: a reorg does not make them young.
-                let begun = Reads::<Blocks>::get(view, &block.hash)?.unwrap_or_default().begun;
-                let at = Timestamp::from_secs(block.time_s.into());
-                for tx in &block.transactions {
-                    self.sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(begun), at });
-                    self.sightings.left(tx.txid());
-                }
+                note_block(block, view, &self.sightings)?;
                 Ok(self.next())
             }
             _ => Err(FollowError::Confused),

@@ -7,19 +7,22 @@ use super::{
     checks::{check_fee, check_shape, missing},
 };
 use crate::{
-    bch::{OutPoint, Txid},
+    bch::{BlockHash, OutPoint, Txid},
     engine::EngineError,
     invoice::{FirstSeen, Order, Sighting, Timestamp},
     ledger::{
         Action, ClaimRequest, Claimed, Judgement, Observation, Outcome, ReadError, Reads, Refusal, Rules,
         View, judge,
-        tables::{Counters, Invoices, Place, Transactions},
+        tables::{Blocks, Chain, Invoices, Place, Transactions},
     },
     node::{Coin, MempoolEntry, NodeError, Reply, Request, SendOutcome},
 };
 
 /// How long an unknown parent gets to arrive before the one repetition.
 const PARENT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The node's words for what has no input any more.
+const MISSING_INPUTS: &str = "Missing inputs";
 
 /// What the course asks for.
 #[derive(Debug)]
@@ -79,11 +82,15 @@ enum Stage {
     Parent,
     /// Its inputs are gone: perhaps because it is in a block itself.
     OwnOutputs(OutPoint),
-    /// It is in a block: has our walk passed it?
-    Mined,
+    /// It may be in a block: this is what is wrong with it if our walk has passed all of them.
+    Mined(SubmitError),
     Claim,
     Broadcast,
     Credit,
+    /// The node says that inputs are missing of what is claimed: which?
+    Gone,
+    /// And is it in a block that our walk has not passed?
+    Unwalked(SubmitError),
     /// The node refused it; the claim is given back before that is told.
     Release(SubmitError),
 }
@@ -115,26 +122,46 @@ impl Course {
             (Stage::Inputs, Answer::Node(Ok(Reply::Inputs { entry, coins }))) => {
                 self.inputs(view, moment, entry, &coins)
             }
-            (Stage::Parent, Answer::Paused) => Ok(self.ask_inputs()),
+            (Stage::Parent, Answer::Paused) => Ok(self.ask_inputs(Stage::Inputs)),
             (Stage::OwnOutputs(gone), Answer::Node(Ok(Reply::Unspent(coins)))) => {
-                if coins.iter().all(Option::is_none) {
-                    let missing = SubmitError::Inputs(InputFault::Missing(gone));
-                    return self.unless_credited(missing, view, moment);
-                }
-                self.stage = Stage::Mined;
-                Ok(Step::Ask(Request::BestBlock))
+                // What the block walk has passed and not credited was there before the invoice; of what is in a
+                // block and spent already only its missing inputs are to be seen.
+                let in_a_block = coins.iter().any(Option::is_some);
+                Ok(self.ask_best_block(Stage::Mined(if in_a_block {
+                    SubmitError::Refused(Refusal::Older)
+                } else {
+                    SubmitError::Inputs(InputFault::Missing(gone))
+                })))
             }
-            (Stage::Mined, Answer::Node(Ok(Reply::BestBlock(best)))) => {
-                // What the block walk has passed and not credited was there before the invoice; what it has not
-                // passed yet will be credited in a moment.
-                let tip = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip;
-                let walked = tip.is_some_and(|(_, hash)| hash == best);
-                let error = if walked { SubmitError::Refused(Refusal::Older) } else { SubmitError::NodeAway };
+            (Stage::Mined(error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
+                // What our walk has not passed yet will be credited in a moment, or refused then.
+                let error = if is_walked(view, best)? { error } else { SubmitError::NodeAway };
                 self.unless_credited(error, view, moment)
             }
             (Stage::Claim, Answer::Applied(outcome)) => Ok(self.claimed(outcome)),
-            (Stage::Broadcast, Answer::Node(Ok(Reply::Sent(sent)))) => self.sent(view, moment, sent),
+            (Stage::Broadcast, Answer::Node(Ok(Reply::Sent(sent)))) => Ok(self.sent(moment, sent)),
             (Stage::Credit, Answer::Applied(Ok(_))) => Ok(done(Ok(Accepted::Credited))),
+            (Stage::Gone, Answer::Node(Ok(Reply::Inputs { entry: Some(_), .. }))) => Ok(self.credit(moment)),
+            (Stage::Gone, Answer::Node(Ok(Reply::Inputs { entry: None, coins }))) => {
+                let error = match missing(&self.submission.transaction, &coins) {
+                    Some(gone) => SubmitError::Inputs(InputFault::Missing(gone)),
+                    // They came back in between: a payer who tries again will be taken.
+                    None => SubmitError::RefusedByNode(MISSING_INPUTS.to_owned()),
+                };
+                Ok(self.ask_best_block(Stage::Unwalked(error)))
+            }
+            (Stage::Unwalked(error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
+                let known = Reads::<Transactions>::get(view, &self.txid())?;
+                if known.is_some_and(|known| matches!(known.place, Place::Block { .. })) {
+                    return Ok(done(Ok(Accepted::Credited)));
+                }
+                // The walk may find it in the next block: the claim stays, and a repetition takes it up.
+                if is_walked(view, best)? {
+                    Ok(self.release(error))
+                } else {
+                    Ok(done(Err(SubmitError::NodeAway)))
+                }
+            }
             (Stage::Release(error), Answer::Applied(released)) => {
                 // Given back or not, the node said no: that is what the payer needs to know. A claim that stays
                 // keeps nobody from paying.
@@ -170,7 +197,7 @@ impl Course {
         if known.is_some_and(|known| matches!(known.place, Place::Mempool | Place::Block { .. })) {
             return Ok(self.checked(moment));
         }
-        Ok(self.ask_inputs())
+        Ok(self.ask_inputs(Stage::Inputs))
     }
 
     fn inputs<V: View>(
@@ -244,39 +271,41 @@ impl Course {
         }
     }
 
-    fn sent<V: View>(&mut self, view: &V, moment: Moment, sent: SendOutcome) -> Result<Step, ReadError> {
-        let refusal = match sent {
+    fn sent(&mut self, moment: Moment, sent: SendOutcome) -> Step {
+        match sent {
             // Between the checks and the broadcast it can be mined; the block walk says where, from here on it
             // counts either way.
-            SendOutcome::Accepted | SendOutcome::AlreadyInChain => {
-                self.stage = Stage::Credit;
-                let first_seen = self.first_seen(moment);
-                let transaction = self.submission.transaction.clone();
-                let observation = Observation::Mempool;
-                return Ok(Step::Apply(Box::new(Action::Observed { transaction, first_seen, observation })));
-            }
-            SendOutcome::MissingInputs => {
-                // The node says this of a transaction in a block, too, once its outputs are spent.
-                let known = Reads::<Transactions>::get(view, &self.txid())?;
-                if known.is_some_and(|known| matches!(known.place, Place::Block { .. })) {
-                    return Ok(done(Ok(Accepted::Credited)));
-                }
-                match self.submission.transaction.inputs().first() {
-                    Some(first) => SubmitError::Inputs(InputFault::Missing(*first)),
-                    None => SubmitError::RefusedByNode("Missing inputs".to_owned()),
-                }
-            }
-            SendOutcome::Refused { message, .. } => SubmitError::RefusedByNode(message),
-        };
-        self.stage = Stage::Release(refusal);
-        let release = Action::Release { txid: self.txid(), invoice: self.submission.invoice };
-        Ok(Step::Apply(Box::new(release)))
+            SendOutcome::Accepted | SendOutcome::AlreadyInChain => self.credit(moment),
+            // The node says this of a transaction in a block, too, once its outputs are spent.
+            SendOutcome::MissingInputs => self.ask_inputs(Stage::Gone),
+            SendOutcome::Refused { message, .. } => self.release(SubmitError::RefusedByNode(message)),
+        }
     }
 
-    fn ask_inputs(&mut self) -> Step {
-        self.stage = Stage::Inputs;
+    /// The node has it.
+    fn credit(&mut self, moment: Moment) -> Step {
+        self.stage = Stage::Credit;
+        let first_seen = self.first_seen(moment);
+        let transaction = self.submission.transaction.clone();
+        let observation = Observation::Mempool;
+        Step::Apply(Box::new(Action::Observed { transaction, first_seen, observation }))
+    }
+
+    /// The claim is given back, then the payer is told why.
+    fn release(&mut self, refusal: SubmitError) -> Step {
+        self.stage = Stage::Release(refusal);
+        Step::Apply(Box::new(Action::Release { txid: self.txid(), invoice: self.submission.invoice }))
+    }
+
+    fn ask_inputs(&mut self, stage: Stage) -> Step {
+        self.stage = stage;
         let tx = &self.submission.transaction;
         Step::Ask(Request::Inputs { txid: tx.txid(), outpoints: tx.inputs().to_vec() })
+    }
+
+    fn ask_best_block(&mut self, stage: Stage) -> Step {
+        self.stage = stage;
+        Step::Ask(Request::BestBlock)
     }
 
     fn ask_claim(&mut self, moment: Moment) -> Step {
@@ -300,6 +329,12 @@ impl Course {
         let now = FirstSeen { sighting: Sighting::Order(moment.order), at: moment.now };
         self.seen.or(moment.seen).unwrap_or(now)
     }
+}
+
+/// Whether our walk has come to a block: then everything up to it is on our records.
+fn is_walked<V: View>(view: &V, block: BlockHash) -> Result<bool, ReadError> {
+    let Some(record) = Reads::<Blocks>::get(view, &block)? else { return Ok(false) };
+    Ok(Reads::<Chain>::get(view, &record.height)? == Some(block))
 }
 
 fn done(result: Result<Accepted, SubmitError>) -> Step {

@@ -1,0 +1,78 @@
+//! The last blocks before this process began.
+
+use std::sync::Arc;
+
+use super::{Answer, FollowError, Step, walk::DEEPEST_REORG};
+use crate::{
+    bch::{Block, BlockHash},
+    engine::Sightings,
+    invoice::{FirstSeen, Sighting, Timestamp},
+    ledger::{
+        ReadError, Reads, View,
+        tables::{Blocks, Chain, Counters},
+    },
+    node::{Reply, Request},
+};
+
+/// Reads the blocks again that were walked before this process began and that the node can still take back, and
+/// notes what is in them. Without it a reorg would bring their transactions into the mempool as if they were new,
+/// and they could pay invoices that are younger than they are.
+#[derive(Debug)]
+pub(super) struct Recall {
+    /// What remains to be read.
+    blocks: Vec<BlockHash>,
+    asked: Option<BlockHash>,
+    sightings: Arc<Sightings>,
+}
+
+impl Recall {
+    /// A recall of the end of our chain.
+    pub(super) fn new<V: View>(view: &V, sightings: Arc<Sightings>) -> Result<Self, ReadError> {
+        let tip = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip;
+        let blocks = match tip {
+            Some((height, _)) => {
+                let first = (height + 1).saturating_sub(DEEPEST_REORG);
+                Reads::<Chain>::range(view, first..=height, usize::MAX)?
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { blocks: blocks.into_iter().map(|(_, hash)| hash).collect(), asked: None, sightings })
+    }
+
+    /// Takes an answer and says what is next.
+    pub(super) fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<()>, FollowError> {
+        match (self.asked, answer) {
+            // A node that lost a block, or deleted it, cannot take it back either.
+            (None, Answer::Begin) | (Some(_), Answer::Node(Reply::Block(None))) => Ok(self.next()),
+            (Some(_), Answer::Node(Reply::Block(Some(raw)))) => Ok(Step::Decode(raw)),
+            (Some(hash), Answer::Decoded(block)) => {
+                let block = block?;
+                if block.hash != hash {
+                    return Err(FollowError::NoSuchBlock(hash));
+                }
+                note_block(&block, view, &self.sightings)?;
+                Ok(self.next())
+            }
+            _ => Err(FollowError::Confused),
+        }
+    }
+
+    fn next(&mut self) -> Step<()> {
+        self.asked = self.blocks.pop();
+        match self.asked {
+            Some(hash) => Step::Ask(Request::Block(hash)),
+            None => Step::Done(()),
+        }
+    }
+}
+
+/// Notes the transactions of a block of our chain as seen in it at the latest: a reorg does not make them young.
+pub(super) fn note_block<V: View>(block: &Block, view: &V, sightings: &Sightings) -> Result<(), ReadError> {
+    let begun = Reads::<Blocks>::get(view, &block.hash)?.unwrap_or_default().begun;
+    let at = Timestamp::from_secs(block.time_s.into());
+    for tx in &block.transactions {
+        sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(begun), at });
+        sightings.left(tx.txid());
+    }
+    Ok(())
+}

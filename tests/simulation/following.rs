@@ -1,0 +1,188 @@
+//! What the follower makes of a node that restarts, reorganises, falls behind.
+
+use anyhow::{Result, ensure};
+use bitcoincash::OutPoint;
+use jppd::{
+    follow::PassEnd,
+    invoice::CreditState,
+    ledger::{EventKind, Reads, tables::Chain},
+};
+
+use crate::town::{Town, address_of, nobody, txid};
+
+/// As often as absence is not judged in one pass alone.
+const SEVERAL: u32 = 4;
+
+#[test]
+fn the_first_walk_begins_as_deep_as_the_node_reorganises() -> Result<()> {
+    let town = Town::open()?;
+    let (_, tip) = town.chain.tip();
+    let walked = Reads::<Chain>::range(&town.view, 0..=u32::MAX, usize::MAX)?;
+    let heights: Vec<u32> = walked.iter().map(|(height, _)| *height).collect();
+    ensure!(heights == (tip - 10..=tip).collect::<Vec<_>>(), "{heights:?}");
+    Ok(())
+}
+
+#[test]
+fn a_parent_is_sent_again_before_its_child() -> Result<()> {
+    let mut town = Town::open()?;
+    // Passes go by the order of ids, so the child's must come first to try anything.
+    let (first, child_first, parent, child) = loop {
+        let (first, address) = town.fresh_invoice(10_000)?;
+        let parent = town.sign(&address, 10_000)?;
+        let change = OutPoint { txid: txid(&parent), vout: 1 };
+        let child = town.sweep(&[change])?;
+        let script = child.output[0].script_pubkey.clone();
+        let second = town.invoice(&script, child.output[0].value.to_sat())?;
+        if txid(&child) < txid(&parent) {
+            break (first, second, parent, child);
+        }
+    };
+    town.broadcast(&parent)?;
+    town.broadcast(&child)?;
+    town.hear()?;
+    ensure!(town.status(first)? == "paid" && town.status(child_first)? == "paid");
+
+    // The node crashes, and its mempool with it.
+    town.chain.clear_mempool();
+    for _ in 0..SEVERAL {
+        town.pass()?;
+    }
+    ensure!(town.chain.mempool() == [txid(&parent), txid(&child)], "both are there again");
+    for id in [first, child_first] {
+        ensure!(town.news(id)? == [EventKind::PaymentReceived], "nothing was lost: {:?}", town.news(id)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_gone_for_good_is_lost_after_two_passes_and_a_refusal() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    // A rival takes its coin, and nobody says a word of it.
+    town.chain.evict(txid(&tx));
+    let rival = town.payer.double_spend(&tx, regtest::wallet::PayOptions::default())?;
+    town.broadcast(&rival)?;
+    town.chain.take_events();
+    let warned = [EventKind::PaymentReceived, EventKind::DoubleSpendDetected];
+    town.pass()?;
+    ensure!(town.status(id)? == "paid" && town.news(id)? == warned, "the first pass meets the rival");
+    town.pass()?;
+    ensure!(town.status(id)? == "pending", "the second one is the node's last word");
+    ensure!(town.statement(id)?.credits[0].state == CreditState::Lost);
+    let news = town.news(id)?;
+    ensure!(news[..2] == warned && news[2..] == [EventKind::PaymentReverted], "{news:?}");
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_not_up_to_date_makes_nobody_lose() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    // It downloads the chain: what it has not is not gone.
+    town.chain.clear_mempool();
+    for _ in 0..SEVERAL {
+        ensure!(town.pass_beside(false)? == PassEnd::Complete);
+    }
+    ensure!(town.status(id)? == "paid" && town.chain.mempool().is_empty(), "not judged, and not sent");
+    for _ in 0..SEVERAL {
+        town.pass()?;
+    }
+    ensure!(town.chain.mempool() == [txid(&tx)] && town.news(id)? == [EventKind::PaymentReceived]);
+    Ok(())
+}
+
+#[test]
+fn a_chain_that_became_shorter_is_waited_for() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.mine()?;
+    town.pass()?;
+    ensure!(town.status(id)? == "confirmed");
+    // A crash took the last block from the node, and its mempool.
+    town.take_back()?;
+    town.chain.clear_mempool();
+    for _ in 0..SEVERAL {
+        town.pass()?;
+        ensure!(town.memory.is_behind(), "it is not believed");
+    }
+    ensure!(town.status(id)? == "paid", "not confirmed any more, and not lost");
+    ensure!(town.chain.mempool().is_empty(), "nor sent into a chain that is not whole");
+    // It finds its way again.
+    town.mine_these(vec![tx])?;
+    town.pass()?;
+    ensure!(!town.memory.is_behind() && town.status(id)? == "confirmed");
+    let news = town.news(id)?;
+    let wanted = [
+        EventKind::PaymentReceived,
+        EventKind::PaymentConfirmed,
+        EventKind::PaymentReverted,
+        EventKind::PaymentConfirmed,
+    ];
+    ensure!(news == wanted, "{news:?}");
+    Ok(())
+}
+
+/// A transaction is mined, an invoice for the same output is made after it, and a reorg brings the transaction into
+/// the mempool again.
+fn a_transaction_grows_old(restarted: bool) -> Result<()> {
+    let mut town = Town::open()?;
+    let script = nobody(77);
+    let address = address_of(&script)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.mine()?;
+    town.chain.take_events();
+    town.pass()?;
+    let id = town.invoice(&script, 10_000)?;
+    if restarted {
+        town.restart();
+        town.pass()?;
+    }
+    town.take_back()?;
+    ensure!(town.chain.mempool() == [txid(&tx)]);
+    town.hear()?;
+    town.pass()?;
+    ensure!(town.status(id)? == "pending", "it is older than the invoice");
+    town.mine()?;
+    town.hear()?;
+    town.pass()?;
+    ensure!(town.status(id)? == "pending" && town.news(id)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_reorg_does_not_make_a_transaction_young() -> Result<()> {
+    a_transaction_grows_old(false)
+}
+
+#[test]
+fn nor_does_a_restart_before_the_reorg() -> Result<()> {
+    a_transaction_grows_old(true)
+}
+
+#[test]
+fn what_a_node_publishes_again_at_its_start_is_not_new() -> Result<()> {
+    let mut town = Town::open()?;
+    let script = nobody(78);
+    let address = address_of(&script)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.wait(10);
+    let id = town.invoice(&script, 10_000)?;
+    // Both programs begin again; the node's old mempool is published once more, before our first pass.
+    town.restart();
+    town.hear()?;
+    ensure!(town.status(id)? == "pending", "nothing is believed before the first pass");
+    town.pass()?;
+    ensure!(town.status(id)? == "pending", "the node's word for its age decides");
+    Ok(())
+}

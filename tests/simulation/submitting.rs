@@ -1,0 +1,156 @@
+//! Submissions while the chain moves between two of their steps.
+
+use anyhow::{Result, ensure};
+use bitcoincash::OutPoint;
+use jppd::{
+    ledger::{EventKind, Refusal},
+    node::Request,
+    submit::{Accepted, InputFault, Step, SubmitError},
+};
+
+use crate::town::{Town, address_of, nobody, txid};
+
+fn sends(step: &Step) -> bool {
+    matches!(step, Step::Ask(Request::Send(_)))
+}
+
+/// A payment is mined before its broadcast, and its outputs are spent in the same block: the node then says of it what
+/// it says of a double spend.
+#[test]
+fn a_claim_outlives_a_refusal_that_may_be_a_success() -> Result<()> {
+    let mut town = Town::open()?;
+    let coin = town.coins(1);
+    let tx = town.sweep(&coin)?;
+    let output = tx.output[0].clone();
+    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, sends)?;
+    // The wallet broadcast it elsewhere too.
+    town.payer.receive(&tx);
+    let spender = town.sweep(&[OutPoint { txid: txid(&tx), vout: 0 }])?;
+    town.mine_these(vec![tx.clone(), spender])?;
+
+    ensure!(town.finish(payment)? == Err(SubmitError::NodeAway), "our walk has not come to that block");
+    ensure!(town.statement(id)?.state.open_claims == 1, "the claim stays");
+    town.pass()?;
+    ensure!(town.status(id)? == "confirmed" && town.statement(id)?.state.open_claims == 0);
+    ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited), "and the repetition is told so");
+    let news = town.news(id)?;
+    ensure!(news == [EventKind::PaymentReceived, EventKind::PaymentConfirmed], "{news:?}");
+    Ok(())
+}
+
+/// The same, but the walk passes the block before the node is asked.
+#[test]
+fn a_block_that_was_walked_meanwhile_is_the_answer() -> Result<()> {
+    let mut town = Town::open()?;
+    let coin = town.coins(1);
+    let tx = town.sweep(&coin)?;
+    let output = tx.output[0].clone();
+    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, sends)?;
+    town.payer.receive(&tx);
+    let spender = town.sweep(&[OutPoint { txid: txid(&tx), vout: 0 }])?;
+    town.mine_these(vec![tx, spender])?;
+    town.pass()?;
+    ensure!(town.finish(payment)? == Ok(Accepted::Credited));
+    ensure!(town.news(id)? == [EventKind::PaymentReceived, EventKind::PaymentConfirmed]);
+    Ok(())
+}
+
+/// A rival takes the second of two coins, in a block, between the checks and the broadcast.
+#[test]
+fn a_coin_that_was_taken_is_named_and_the_claim_released() -> Result<()> {
+    let mut town = Town::open()?;
+    let coins = town.coins(2);
+    let tx = town.sweep(&coins)?;
+    let output = tx.output[0].clone();
+    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, sends)?;
+    let taken = tx.input[1].previous_output;
+    let rival = town.sweep(&[taken])?;
+    town.mine_these(vec![rival])?;
+
+    // As long as our walk has not come there, it could be the transaction itself that took it.
+    ensure!(town.finish(payment)? == Err(SubmitError::NodeAway));
+    town.pass()?;
+    let again = town.pay(id, &tx)?;
+    ensure!(again == Err(SubmitError::Inputs(InputFault::Missing(taken))), "{again:?}");
+    ensure!(town.statement(id)?.state.open_claims == 0, "whoever comes next finds it free");
+    Ok(())
+}
+
+/// Somebody else broadcasts the payment between the checks and ours, and ours is refused for want of its coin.
+#[test]
+fn a_payment_that_entered_by_itself_is_credited() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, sends)?;
+    town.broadcast(&tx)?;
+    ensure!(town.finish(payment)? == Ok(Accepted::Credited));
+    ensure!(town.news(id)? == [EventKind::PaymentReceived]);
+    town.hear()?;
+    town.pass()?;
+    ensure!(town.news(id)? == [EventKind::PaymentReceived], "once");
+    Ok(())
+}
+
+/// What the node has had for longer than the invoice is there does not pay it, also when we learn of it only by asking.
+#[test]
+fn what_the_node_had_before_the_invoice_is_refused() -> Result<()> {
+    let mut town = Town::open()?;
+    let script = nobody(79);
+    let address = address_of(&script)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.wait(10);
+    let id = town.invoice(&script, 10_000)?;
+    town.restart();
+    ensure!(town.pay(id, &tx)? == Err(SubmitError::Refused(Refusal::Older)));
+    ensure!(town.news(id)?.is_empty());
+    Ok(())
+}
+
+/// A payment that is credited while its inputs are being asked for is a success, not a missing input.
+#[test]
+fn a_credit_that_comes_first_is_the_answer() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    let payment = town.begin_payment(id, &tx)?;
+    // Mined at once, met by the walk, and so not in the mempool when the node is asked.
+    town.mine_these(vec![tx])?;
+    town.pass()?;
+    ensure!(town.finish(payment)? == Ok(Accepted::Credited));
+    ensure!(town.news(id)? == [EventKind::PaymentReceived, EventKind::PaymentConfirmed]);
+    Ok(())
+}
+
+/// A parent that arrives within the second that a submission waits for it.
+#[test]
+fn a_parent_gets_a_second_to_arrive() -> Result<()> {
+    let mut town = Town::open()?;
+    let (_, elsewhere) = town.fresh_invoice(5_000)?;
+    let parent = town.sign(&elsewhere, 5_000)?;
+    let child = town.sweep(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
+    let output = child.output[0].clone();
+    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let payment = town.begin_payment(id, &child)?;
+    let payment = town.until(payment, |step| matches!(step, Step::Pause(_)))?;
+    town.broadcast(&parent)?;
+    ensure!(town.finish(payment)? == Ok(Accepted::Credited));
+
+    // And one that does not is named.
+    let (_, elsewhere) = town.fresh_invoice(6_000)?;
+    let parent = town.sign(&elsewhere, 6_000)?;
+    let child = town.sweep(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
+    let output = child.output[0].clone();
+    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let missing = OutPoint { txid: txid(&parent), vout: 1 };
+    ensure!(town.pay(id, &child)? == Err(SubmitError::Inputs(InputFault::Missing(missing))));
+    Ok(())
+}

@@ -1,0 +1,362 @@
+//! A node's chain, a shop's ledger, and the machines between them.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bitcoincash::{OutPoint, ScriptBuf, TxIn, consensus};
+use jppd::{
+    bch::{Address, Block, FeeRate, Network, Transaction, Txid},
+    engine::Sightings,
+    follow::{self, FollowError, Meeting, Memory, Pass, PassEnd},
+    invoice::{Draft, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Statement, Timestamp, Via},
+    ledger::{
+        self, Action, Created, Creation, Event, EventKind, Input, MemoryView, Outcome, Reads, Rules,
+        tables::Counters,
+    },
+    submit::{self, Accepted, Course, Submission, SubmitError},
+};
+use regtest::{
+    chain::{Chain, Event as Published},
+    wallet::{PayOptions, Payment, Wallet},
+};
+
+use crate::node;
+
+/// A Tuesday.
+const BEGIN_S: u64 = 1_800_000_000;
+
+/// A node's chain, a shop's ledger, and the machines between them.
+pub(crate) struct Town {
+    pub(crate) chain: Chain,
+    /// A payer with coins.
+    pub(crate) payer: Wallet,
+    pub(crate) view: MemoryView,
+    pub(crate) memory: Arc<Memory>,
+    sightings: Arc<Sightings>,
+    rules: Arc<Rules>,
+    now: Timestamp,
+    invoices: u8,
+    blocks: u8,
+}
+
+/// A submission on its way, stopped between two steps.
+pub(crate) struct Paying {
+    course: Course,
+    step: submit::Step,
+}
+
+impl Town {
+    /// A chain with coins for the payer. Nothing was followed yet.
+    pub(crate) fn new() -> Result<Self> {
+        let mut town = Self {
+            chain: Chain::new(BEGIN_S),
+            payer: Wallet::from_seed(1)?,
+            view: MemoryView::default(),
+            memory: Arc::default(),
+            sightings: Arc::default(),
+            rules: Arc::default(),
+            now: Timestamp::from_secs(BEGIN_S),
+            invoices: 0,
+            blocks: 0,
+        };
+        let script = town.payer.script(0)?;
+        for hash in town.chain.mine(110, &script, BEGIN_S) {
+            town.book(hash)?;
+        }
+        Ok(town)
+    }
+
+    /// A town whose chain and mempool were seen whole once.
+    pub(crate) fn open() -> Result<Self> {
+        let mut town = Self::new()?;
+        town.pass()?;
+        Ok(town)
+    }
+
+    /// The program ends and begins again: what it kept in memory is gone.
+    pub(crate) fn restart(&mut self) {
+        self.memory = Arc::default();
+        self.sightings = Arc::default();
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, secs: u64) {
+        self.now = self.now.after(Duration::from_secs(secs));
+    }
+
+    // The node.
+
+    /// Mines a block with what is in the mempool.
+    pub(crate) fn mine(&mut self) -> Result<bitcoincash::BlockHash> {
+        self.blocks += 1;
+        let hashes = self.chain.mine(1, &nobody(self.blocks), self.now.secs());
+        let hash = *hashes.first().context("a block")?;
+        self.book(hash)?;
+        Ok(hash)
+    }
+
+    /// Mines a block with these transactions alone, known or not.
+    pub(crate) fn mine_these(&mut self, transactions: Vec<bitcoincash::Transaction>) -> Result<()> {
+        self.blocks += 1;
+        let mined = self.chain.mine_transactions(transactions, &nobody(self.blocks), self.now.secs());
+        let hash = mined.map_err(|reject| anyhow::anyhow!("{}", reject.message))?;
+        self.book(hash)
+    }
+
+    /// Takes the last block off the node's chain.
+    pub(crate) fn take_back(&mut self) -> Result<()> {
+        let (tip, _) = self.chain.tip();
+        self.chain.invalidate(tip, self.now.secs()).map_err(|reject| anyhow::anyhow!("{}", reject.message))
+    }
+
+    /// Hands a transaction to the node, as anybody on the network would.
+    pub(crate) fn broadcast(&mut self, tx: &bitcoincash::Transaction) -> Result<()> {
+        let sent = self.chain.submit(&consensus::serialize(tx), false, self.now.secs());
+        sent.map(drop).map_err(|reject| anyhow::anyhow!("{}", reject.message))
+    }
+
+    fn book(&mut self, hash: bitcoincash::BlockHash) -> Result<()> {
+        let block = self.chain.block(hash).context("a block")?;
+        self.payer.scan_block(&block.block, block.height);
+        Ok(())
+    }
+
+    // The payer.
+
+    /// Signs a payment to an address.
+    pub(crate) fn sign(&mut self, address: &str, satoshis: u64) -> Result<bitcoincash::Transaction> {
+        self.payer.pay(&[Payment::new(address, satoshis)], PayOptions::default())
+    }
+
+    /// Signs a transaction with one output that takes all that these hold.
+    pub(crate) fn sweep(&mut self, outpoints: &[OutPoint]) -> Result<bitcoincash::Transaction> {
+        let template = bitcoincash::Transaction {
+            version: bitcoincash::transaction::Version::TWO,
+            lock_time: bitcoincash::absolute::LockTime::ZERO,
+            input: outpoints
+                .iter()
+                .map(|outpoint| TxIn { previous_output: *outpoint, ..TxIn::default() })
+                .collect(),
+            output: Vec::new(),
+        };
+        self.payer.double_spend(&template, PayOptions::default())
+    }
+
+    /// Coins of the payer that can be spent, the largest first.
+    pub(crate) fn coins(&self, count: usize) -> Vec<OutPoint> {
+        let (_, tip) = self.chain.tip();
+        let mature = |height: Option<u32>| height.is_some_and(|height| height + 100 <= tip);
+        let coins = self.payer.coins().filter(|(_, coin)| mature(coin.height));
+        coins.map(|(outpoint, _)| *outpoint).take(count).collect()
+    }
+
+    // The shop.
+
+    /// An invoice for one output, open for a quarter of an hour.
+    pub(crate) fn invoice(&mut self, script: &ScriptBuf, satoshis: u64) -> Result<InvoiceId> {
+        self.invoices += 1;
+        let id = InvoiceId::from_bytes([self.invoices; 16]);
+        let address = Address::of_script(script, Network::Regtest).context("an address")?;
+        let draft = Draft {
+            outputs: vec![RequiredOutput::new(&address, satoshis, None, None)],
+            memo: None,
+            merchant_data: None,
+            expires: self.now.after(Duration::from_secs(900)),
+            fee_rate: FeeRate::default(),
+            confirmations_required: 1,
+        };
+        let creation = Creation { id, merchant: Merchant::named("shop"), draft, idempotency: None };
+        let outcome = self.apply(Action::Create(Box::new(creation)))?;
+        let registered =
+            matches!(&outcome, Outcome::Created(created) if matches!(**created, Created::Registered(_)));
+        ensure!(registered, "not created: {outcome:?}");
+        Ok(id)
+    }
+
+    /// An invoice for one output to an address that nobody used.
+    pub(crate) fn fresh_invoice(&mut self, satoshis: u64) -> Result<(InvoiceId, String)> {
+        let script = nobody(200 + self.invoices);
+        let id = self.invoice(&script, satoshis)?;
+        Ok((id, address_of(&script)?))
+    }
+
+    pub(crate) fn statement(&self, id: InvoiceId) -> Result<Statement> {
+        ledger::statement(&self.view, id)?.context("the invoice")
+    }
+
+    /// The word for the status of an invoice.
+    pub(crate) fn status(&self, id: InvoiceId) -> Result<&'static str> {
+        Ok(self.statement(id)?.standing().status.name())
+    }
+
+    /// The events of an invoice after its creation.
+    pub(crate) fn news(&self, id: InvoiceId) -> Result<Vec<EventKind>> {
+        let events: Vec<Event> = ledger::events_after(&self.view, id, 1, usize::MAX)?;
+        Ok(events.iter().map(|event| event.kind).collect())
+    }
+
+    pub(crate) fn apply(&mut self, action: Action) -> Result<Outcome> {
+        let applied = ledger::apply(&self.view, &self.rules, Input { at: self.now, action })?;
+        self.view.commit(applied.changes);
+        Ok(applied.outcome)
+    }
+
+    fn order(&self) -> Result<Order> {
+        Ok(Reads::<Counters>::get(&self.view, &())?.unwrap_or_default().order)
+    }
+
+    // The follower.
+
+    /// A pass over chain and mempool beside a node that is up to date.
+    pub(crate) fn pass(&mut self) -> Result<PassEnd> {
+        self.pass_beside(true)
+    }
+
+    /// A pass; `up_to_date` is what a survey says of the node.
+    pub(crate) fn pass_beside(&mut self, up_to_date: bool) -> Result<PassEnd> {
+        self.wait(1);
+        let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), up_to_date);
+        let mut answer = follow::Answer::Begin;
+        loop {
+            let moment = follow::Moment { now: self.now, order: self.order()? };
+            let step = pass.on(answer, &self.view, moment)?;
+            match self.follow(step)? {
+                Ok(next) => answer = next,
+                Err(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// What the node published since the last time reaches the follower.
+    pub(crate) fn hear(&mut self) -> Result<()> {
+        for published in self.chain.take_events() {
+            if let Published::Transaction { raw, .. } = published {
+                self.meet(raw)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, raw: bytes::Bytes) -> Result<()> {
+        let transaction = Transaction::decode(raw)?.shared();
+        let moment = follow::Moment { now: self.now, order: self.order()? };
+        let meeting = Meeting::new(transaction, moment, &self.sightings, self.memory.clone());
+        let Some(mut meeting) = meeting else { return Ok(()) };
+        let mut answer = follow::Answer::Begin;
+        loop {
+            let step = meeting.on(answer, &self.view)?;
+            match self.follow(step)? {
+                Ok(next) => answer = next,
+                Err(()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Does what a machine of the follower asks for. `Err` is what it ended with.
+    fn follow<T>(&mut self, step: follow::Step<T>) -> Result<std::result::Result<follow::Answer, T>> {
+        Ok(Ok(match step {
+            follow::Step::Ask(request) => {
+                let reply = node::answer(&mut self.chain, &request, self.now.secs());
+                follow::Answer::Node(reply.map_err(FollowError::Node)?)
+            }
+            follow::Step::Decode(raw) => follow::Answer::Decoded(Block::decode(&raw).map(Arc::new)),
+            follow::Step::Apply(action) => follow::Answer::Applied(self.apply(*action)?),
+            follow::Step::Done(end) => return Ok(Err(end)),
+        }))
+    }
+
+    // Submissions.
+
+    /// Pays by submission, from the first step to the last.
+    pub(crate) fn pay(
+        &mut self,
+        invoice: InvoiceId,
+        tx: &bitcoincash::Transaction,
+    ) -> Result<std::result::Result<Accepted, SubmitError>> {
+        let payment = self.begin_payment(invoice, tx)?;
+        self.finish(payment)
+    }
+
+    /// A submission that has not asked anybody yet.
+    pub(crate) fn begin_payment(
+        &mut self,
+        invoice: InvoiceId,
+        tx: &bitcoincash::Transaction,
+    ) -> Result<Paying> {
+        let transaction = Transaction::decode_submitted(consensus::serialize(tx).into())?.shared();
+        let submission = Submission { invoice, transaction, note: PayerNote::default(), via: Via::Api };
+        let mut course = Course::pay(submission, self.rules.clone());
+        let step = self.ask_course(&mut course, submit::Answer::Begin)?;
+        Ok(Paying { course, step })
+    }
+
+    /// Goes on until the next step is one that the caller waits for, and stops before it.
+    pub(crate) fn until(
+        &mut self,
+        mut payment: Paying,
+        stop: impl Fn(&submit::Step) -> bool,
+    ) -> Result<Paying> {
+        while !stop(&payment.step) {
+            match self.take(payment)? {
+                Ok(next) => payment = next,
+                Err(end) => bail!("it ended before: {end:?}"),
+            }
+        }
+        Ok(payment)
+    }
+
+    /// Goes on to the end.
+    pub(crate) fn finish(
+        &mut self,
+        mut payment: Paying,
+    ) -> Result<std::result::Result<Accepted, SubmitError>> {
+        loop {
+            match self.take(payment)? {
+                Ok(next) => payment = next,
+                Err(end) => return Ok(end),
+            }
+        }
+    }
+
+    /// One step. `Err` is the end.
+    fn take(
+        &mut self,
+        payment: Paying,
+    ) -> Result<std::result::Result<Paying, std::result::Result<Accepted, SubmitError>>> {
+        let Paying { mut course, step } = payment;
+        let answer = match step {
+            submit::Step::Ask(request) => {
+                submit::Answer::Node(node::answer(&mut self.chain, &request, self.now.secs()))
+            }
+            submit::Step::Pause(pause) => {
+                self.now = self.now.after(pause);
+                submit::Answer::Paused
+            }
+            submit::Step::Apply(action) => submit::Answer::Applied(Ok(self.apply(*action)?)),
+            submit::Step::Done(end) => return Ok(Err(end)),
+        };
+        let step = self.ask_course(&mut course, answer)?;
+        Ok(Ok(Paying { course, step }))
+    }
+
+    fn ask_course(&mut self, course: &mut Course, answer: submit::Answer) -> Result<submit::Step> {
+        let seen = self.sightings.get(&course.txid());
+        let moment = submit::Moment { now: self.now, order: self.order()?, seen };
+        Ok(course.on(answer, &self.view, moment)?)
+    }
+}
+
+/// A locking script that nobody has the key of.
+pub(crate) fn nobody(tag: u8) -> ScriptBuf {
+    ScriptBuf::from([&[0x76, 0xa9, 0x14][..], &[tag; 20], &[0x88, 0xac]].concat())
+}
+
+/// The address of a locking script.
+pub(crate) fn address_of(script: &ScriptBuf) -> Result<String> {
+    Ok(Address::of_script(script, Network::Regtest).context("an address")?.to_string())
+}
+
+/// The id of a transaction.
+pub(crate) fn txid(tx: &bitcoincash::Transaction) -> Txid {
+    tx.compute_txid()
+}
