@@ -1,14 +1,15 @@
 //! Payments, end to end: the real program beside a node, over real sockets.
 //!
 //! Each test runs against the stand-in and against a real `bitcoind`; where there is none the second half says that
-//! it is skipped. One test, one node, one daemon: they run side by side.
+//! it is skipped. One test, one node, one daemon: they run side by side. An external node, such as that of
+//! `regtest/docker-test`, is shared by all of them; then they run one after the other, each with a daemon of its own.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::consensus;
 use regtest::{
-    Daemon, Node, Purse, fresh_nodes,
+    Daemon, Node, Purse, nodes,
     purse::raw_hex,
     wallet::{Category, PayOptions, Payment, TokenOutput, Wallet},
 };
@@ -94,7 +95,7 @@ macro_rules! on_every_node {
 }
 
 async fn run(name: &str, body: impl AsyncFn(Arc<dyn Node>) -> Result<()>) -> Result<()> {
-    for node in fresh_nodes(name)? {
+    for node in nodes(name)? {
         let kind = node.name();
         body(node).await.with_context(|| format!("on {kind}"))?;
     }

@@ -2,7 +2,7 @@
 //!
 //! Each node has a temporary data folder and four free loopback ports of its own, so tests can run side by side. A
 //! free port is found by binding and releasing it, which somebody else may use in between; a node that does not come
-//! up with all three ZMQ topics is therefore given other ports, twice. The child is ended with the [`Bchn`] that
+//! up with all its ZMQ topics is therefore given other ports, twice. The child is ended with the [`Bchn`] that
 //! started it, by its own handle.
 
 use std::ffi::OsStr;
@@ -29,6 +29,8 @@ const STOP: Duration = Duration::from_secs(60);
 pub struct Bchn {
     program: PathBuf,
     arguments: Vec<String>,
+    /// Whether it publishes the three topics.
+    publishes: bool,
     folder: TempDir,
     ports: Ports,
     child: Mutex<Option<Child>>,
@@ -60,16 +62,29 @@ impl Bchn {
         Self::start_with(program, &[])
     }
 
+    /// Starts `program` with an empty chain and without any `-zmqpub…`: it publishes nothing, and says so when asked.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_silent(program: &Path) -> io::Result<Self> {
+        Self::try_ports(program, &[], false)
+    }
+
     /// As [`Bchn::start`], with further command line arguments such as `-expire=1`.
     ///
     /// # Errors
     /// When it does not come up.
     pub fn start_with(program: &Path, arguments: &[&str]) -> io::Result<Self> {
+        Self::try_ports(program, arguments, true)
+    }
+
+    fn try_ports(program: &Path, arguments: &[&str], publishes: bool) -> io::Result<Self> {
         let mut last = None;
         for _ in 0..3 {
             let node = Self {
                 program: program.to_owned(),
                 arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+                publishes,
                 folder: tempfile::Builder::new().prefix("bchn-").tempdir()?,
                 ports: Ports::free()?,
                 child: Mutex::new(None),
@@ -110,25 +125,31 @@ impl Bchn {
             .args(["-printtoconsole=0", "-expire=0"])
             // Self-checks that regtest does after each transaction and block.
             .args(["-checkmempool=0", "-checkblockindex=0"])
-            .arg(format!("-zmqpubrawtx={}", endpoint(self.ports.rawtx)))
-            .arg(format!("-zmqpubhashblock={}", endpoint(self.ports.hashblock)))
-            .arg(format!("-zmqpubhashds={}", endpoint(self.ports.hashds)))
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if self.publishes {
+            command
+                .arg(format!("-zmqpubrawtx={}", endpoint(self.ports.rawtx)))
+                .arg(format!("-zmqpubhashblock={}", endpoint(self.ports.hashblock)))
+                .arg(format!("-zmqpubhashds={}", endpoint(self.ports.hashds)));
+        }
         command
     }
 
-    /// Waits until RPC is out of its warm-up and all three topics are bound.
+    /// Waits until RPC is out of its warm-up and all topics that it should publish are bound.
     fn ready(&self, child: &mut Child) -> io::Result<()> {
+        let topics_wanted = if self.publishes { 3 } else { 0 };
         let deadline = Instant::now() + START;
         loop {
             if let Some(status) = child.try_wait()? {
                 return Err(io::Error::other(format!("{} ended at start: {status}", self.program.display())));
             }
             match self.call("getzmqnotifications", json!([])) {
-                Ok(topics) if topics.as_array().is_some_and(|topics| topics.len() >= 3) => return Ok(()),
+                Ok(topics) if topics.as_array().is_some_and(|topics| topics.len() >= topics_wanted) => {
+                    return Ok(());
+                }
                 Ok(topics) => return Err(io::Error::other(format!("a ZMQ port is taken: {topics}"))),
                 // Expired software (-100) is up, too: it answers `stop`.
                 Err(failure) if failure.code == -100 => return Ok(()),

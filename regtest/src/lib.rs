@@ -30,6 +30,6 @@ pub mod wallet;
 pub use bchn::Bchn;
 pub use client::{Client, Socket};
 pub use daemon::Daemon;
-pub use node::{External, Kind, Node, RpcFailure, fresh_nodes, nodes};
+pub use node::{External, Kind, Node, RpcFailure, fresh_nodes, nodes, silent_nodes};
 pub use purse::Purse;
 pub use sim::{Faults, RpcFault, SimClock, SimNode, SimOptions, Topic};

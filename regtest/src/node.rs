@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 pub use self::external::External;
 pub use self::rpc::{RpcFailure, over_http};
 use crate::bchn::Bchn;
-use crate::sim::{SimNode, SimOptions};
+use crate::sim::{SimNode, SimOptions, Topic};
 
 /// A Bitcoin Cash node on regtest, with JSON-RPC and ZMQ on loopback.
 pub trait Node: Send + Sync {
@@ -206,16 +206,37 @@ pub fn fresh_nodes(test: &str) -> io::Result<Vec<Arc<dyn Node>>> {
     start_all(test, &[Kind::Sim, Kind::Bchn])
 }
 
+/// As [`fresh_nodes`], of nodes that publish nothing by ZMQ: those of an operator who forgot to.
+///
+/// # Errors
+/// When a node that should be there does not come up.
+pub fn silent_nodes(test: &str) -> io::Result<Vec<Arc<dyn Node>>> {
+    let stand_in = SimNode::start(SimOptions::default())?;
+    for topic in [Topic::RawTx, Topic::HashBlock, Topic::HashDs] {
+        stand_in.remove_notifier(topic);
+    }
+    let mut found: Vec<Arc<dyn Node>> = vec![Arc::new(stand_in)];
+    match Bchn::find() {
+        Some(program) => found.push(Arc::new(Bchn::start_silent(&program)?)),
+        None => without_bitcoind(test),
+    }
+    Ok(found)
+}
+
 fn start_all(test: &str, kinds: &[Kind]) -> io::Result<Vec<Arc<dyn Node>>> {
     let mut found = Vec::new();
     for kind in kinds {
         match kind.start()? {
             Some(node) => found.push(node),
-            None if *kind == Kind::Bchn => skipped(&format!("{test} on bchn: no bitcoind (set BITCOIND)")),
+            None if *kind == Kind::Bchn => without_bitcoind(test),
             None => {}
         }
     }
     Ok(found)
+}
+
+fn without_bitcoind(test: &str) {
+    skipped(&format!("{test} on bchn: no bitcoind (set BITCOIND)"));
 }
 
 /// Says on standard error that something was not tried. The test runner keeps what a passing test prints with
