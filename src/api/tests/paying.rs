@@ -50,7 +50,7 @@ async fn a_payment_and_the_same_again() {
     let again = server.post(&format!("/api/jpp/invoices/{id}/pay"), &body).await.expect(200);
     assert_eq!(again, paid);
     assert_eq!(node.sent().len(), 1);
-    let error = "Invoice no longer accepting payments: it is already paid";
+    let error = "invoice is already paid";
     let other = json!({"raw_tx_hex": hex_of(&paying(8, &[(1, 1000), (2, 500)]))});
     assert_eq!(
         server.post(&format!("/i/{id}/pay"), &other).await.expect(400),
@@ -133,7 +133,7 @@ async fn what_is_refused() {
             ["non_field_errors"][0]
             .clone()
     };
-    let expired = "Invoice no longer accepting payments: it has expired";
+    let expired = "invoice is expired";
     assert_eq!(refused(&late, &paying(6, &[(3, 1000)])).await, expired);
     assert_eq!(refused(&younger, &seen).await, "this transaction is older than the invoice");
     let withdrawn = server.create(&asking(6, 1000)).await;

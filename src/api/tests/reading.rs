@@ -91,7 +91,7 @@ async fn every_spelling_of_a_path() {
     let dashed = uuid::Uuid::parse_str(&id).unwrap().hyphenated().to_string();
     for id in [&id, &id.to_uppercase(), &dashed, &format!("urn:uuid:{dashed}"), &format!("%7B{dashed}%7D")] {
         for path in ["/jpp/invoices/", "/api/jpp/invoices/", "/i/"] {
-            for slash in ["", "/", "?format=json"] {
+            for slash in ["", "/", "?format=json", ".json"] {
                 let answer = server.get(&format!("{path}{id}{slash}")).await;
                 assert_eq!(answer.expect(200)["status"], "pending");
             }

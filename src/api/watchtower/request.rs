@@ -18,7 +18,8 @@ use crate::{
     ledger::{self, Action, Outcome, Reads, View, tables::Invoices},
 };
 
-/// The invoice that the path names, in any spelling of a UUID.
+/// The invoice that the path names, in any spelling of a UUID, with or without the `.json` that the original lets one
+/// put behind it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct InvoiceName(pub(in crate::api) InvoiceId);
 
@@ -28,7 +29,8 @@ impl<St: Send + Sync> FromRequestParts<St> for InvoiceName {
     async fn from_request_parts(parts: &mut Parts, state: &St) -> Result<Self, Fault> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(name) = path.map_err(|_| Fault::NotFound)?;
-        InvoiceId::parse(&name).map(Self).ok_or(Fault::NotFound)
+        let id = name.strip_suffix(".json").unwrap_or(&name);
+        InvoiceId::parse(id).map(Self).ok_or(Fault::NotFound)
     }
 }
 

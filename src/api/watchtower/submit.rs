@@ -100,8 +100,17 @@ fn result(accepted: Result<Accepted, SubmitError>) -> Result<(), Reason> {
 fn fault(reason: Reason, refused: impl FnOnce(String) -> Fault) -> Fault {
     match reason.class {
         Class::NotFound => Fault::NotFound,
-        Class::Refused | Class::Inputs => refused(reason.text),
+        Class::Refused | Class::Inputs => refused(words(reason)),
         Class::Away { retry_after } => Fault::Away { retry_after, text: reason.text },
+    }
+}
+
+/// The original's words where it had some that a client can look for, and those of every dialect for the rest.
+fn words(reason: Reason) -> String {
+    match reason.code {
+        "paid" => "invoice is already paid".to_owned(),
+        "expired" => "invoice is expired".to_owned(),
+        _ => reason.text,
     }
 }
 
