@@ -3,9 +3,12 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::settings::ApiSettings;
+use super::{
+    settings::ApiSettings,
+    uri::{bip21_uri, payment_uri},
+};
 use crate::{
-    bch::{Network, Token},
+    bch::Token,
     invoice::{
         Credit, CreditState, InvoiceId, MAX_CONFIRMATIONS_REQUIRED, Refund, RequiredOutput, Standing,
         Statement,
@@ -18,8 +21,7 @@ const MOST_EXACT: u64 = (1 << 53) - 1;
 /// How an invoice is shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
-    public_url: &'a str,
-    network: Network,
+    settings: &'a ApiSettings,
     merchant_data: bool,
     merchant: bool,
 }
@@ -27,12 +29,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// As everybody sees it.
     pub(super) fn of_public(settings: &'a ApiSettings) -> Self {
-        Self {
-            public_url: &settings.public_url,
-            network: settings.network,
-            merchant_data: settings.public_merchant_data,
-            merchant: false,
-        }
+        Self { settings, merchant_data: settings.public_merchant_data, merchant: false }
     }
 
     /// As its merchant sees it.
@@ -47,7 +44,7 @@ impl<'a> View<'a> {
 }
 
 /// The URL of an invoice, for every wallet and every person.
-fn payment_url(public_url: &str, id: InvoiceId) -> String {
+pub(super) fn payment_url(public_url: &str, id: InvoiceId) -> String {
     format!("{public_url}/i/{id}")
 }
 
@@ -79,12 +76,15 @@ pub(super) struct InvoiceDocument<'a> {
     via: Option<&'static str>,
     payments: Vec<CreditDocument>,
     outputs_standing: Vec<OutputStandingDocument>,
+    payment_uri: String,
+    bip21_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merchant: Option<&'a str>,
 }
 
+/// A required output, as every dialect of JSON writes it.
 #[derive(Debug, Serialize)]
-struct OutputDocument<'a> {
+pub(super) struct OutputDocument<'a> {
     amount: u64,
     address: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,9 +105,12 @@ struct PaymentDocument<'a> {
 #[derive(Debug, Serialize)]
 struct RefundDocument<'a> {
     amount: Option<u64>,
-    address: &'a str,
+    address: Option<&'a str>,
     /// Always `null`, and always there.
     description: Option<&'a str>,
+    /// The locking script in hex, where there is no address for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<String>,
 }
 
 /// One transaction output that was counted for the invoice.
@@ -195,8 +198,8 @@ impl<'a> InvoiceDocument<'a> {
         let live_and_late = |credit: &Credit| credit.state.is_live() && credit.late;
         Self {
             payment_id: invoice.id.to_string(),
-            payment_url: payment_url(view.public_url, invoice.id),
-            network: view.network.wire(),
+            payment_url: payment_url(&view.settings.public_url, invoice.id),
+            network: view.settings.network.wire(),
             currency: "BCH",
             memo: invoice.memo.as_deref(),
             time: invoice.created.to_string(),
@@ -235,6 +238,8 @@ impl<'a> InvoiceDocument<'a> {
                     token_overpaid: required.token.is_some().then(|| standing.token_overpaid.into()),
                 })
                 .collect(),
+            payment_uri: payment_uri(invoice, view.settings),
+            bip21_uri: bip21_uri(invoice, view.settings),
             merchant: view.merchant.then(|| invoice.merchant.name()),
         }
     }
@@ -265,7 +270,9 @@ impl<'a> PaymentDocument<'a> {
 
 impl<'a> From<&'a Refund> for RefundDocument<'a> {
     fn from(refund: &'a Refund) -> Self {
-        Self { amount: refund.satoshis, address: &refund.address, description: None }
+        let address = refund.address.as_deref();
+        let script = address.is_none().then(|| refund.script.to_hex_string());
+        Self { amount: refund.satoshis, address, description: None, script }
     }
 }
 

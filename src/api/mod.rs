@@ -19,19 +19,25 @@
 //!
 //! [`serve()`] accepts connections and holds their deadlines (`stream`); around every request stands `frame`, with its
 //! id, its time limit, the common headers, the log and the meters. [`public_router`] is what the world sees:
-//! `watchtower` the REST dialect, `socket` an invoice's events; [`ops_router`] is what its operator sees. `receive`
-//! takes a body, `auth` says who asks, `limits` counts. `document` writes an invoice, and `reasons` has the words for
-//! every way in which a submission can fail, so that each further dialect needs to say only how it wraps them.
+//! `watchtower` the REST dialect, `wallet` the one URL of an invoice, which finds out whether a wallet speaks `bitpay`
+//! (JPP v1 and v2) or `bip70`, `socket` an invoice's events; [`ops_router`] is what its operator sees. `receive` takes a
+//! body, `media` reads what is accepted and what is sent, `auth` says who asks, `limits` counts. `document` writes an
+//! invoice, `uri` and `qr` what a camera reads, `submissions` hands over what a dialect has read, and `reasons` has the
+//! words for every way in which that can fail: a dialect says only how it wraps them.
 //!
 //! A client is known by the address of its connection. `X-Forwarded-For` and its relatives are not read: they are
 //! anybody's claim. Behind a proxy every client has the proxy's address; limit addresses there, and set the limits
 //! per address here to 0.
 
 mod auth;
+mod bip70;
+mod bitpay;
 mod document;
 mod frame;
 mod limits;
+mod media;
 mod ops;
+mod qr;
 mod reasons;
 mod receive;
 mod serve;
@@ -40,8 +46,11 @@ mod socket;
 mod state;
 mod stop;
 mod stream;
+mod submissions;
 #[cfg(test)]
 mod tests;
+mod uri;
+mod wallet;
 mod watchtower;
 
 pub use ops::{OpsState, ops_router};

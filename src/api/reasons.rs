@@ -54,6 +54,25 @@ impl Reason {
         )
     }
 
+    /// There is nothing to pay with.
+    pub(super) fn no_transaction() -> Self {
+        Self::refused("no_transaction", "A payment must include at least one transaction")
+    }
+
+    /// There is no such invoice.
+    pub(super) fn not_found() -> Self {
+        Self {
+            class: Class::NotFound,
+            code: "not_found",
+            text: "This invoice was not found or has been archived".to_owned(),
+        }
+    }
+
+    /// Too much is under way.
+    pub(super) fn busy() -> Self {
+        Self::away(2, "busy", "Too many payments are under way. Please try again in a moment")
+    }
+
     /// The store, or the way to it, is closed.
     pub(super) fn store_away() -> Self {
         Self::away(5, "unavailable", "The store is not available. Please try again in a moment")
@@ -90,9 +109,7 @@ impl From<&SubmitError> for Reason {
                 "node_away",
                 "The Bitcoin Cash node does not answer at the moment. Please send the same transaction again",
             ),
-            SubmitError::Busy => {
-                Self::away(2, "busy", "Too many payments are under way. Please try again in a moment")
-            }
+            SubmitError::Busy => Self::busy(),
             SubmitError::Unavailable => Self::store_away(),
         }
     }
@@ -101,11 +118,7 @@ impl From<&SubmitError> for Reason {
 impl From<&Refusal> for Reason {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::NoSuchInvoice => Self {
-                class: Class::NotFound,
-                code: "not_found",
-                text: "This invoice was not found or has been archived".to_owned(),
-            },
+            Refusal::NoSuchInvoice => Self::not_found(),
             Refusal::Older => Self::refused("older", "this transaction is older than the invoice"),
             Refusal::CountedElsewhere => {
                 Self::refused("counted_elsewhere", "this transaction was counted for another invoice")

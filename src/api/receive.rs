@@ -5,10 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::{
-    body::{Body, Bytes},
-    http::{HeaderMap, header::CONTENT_TYPE},
-};
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
 
 /// How many times the largest body is read off the line and forgotten, so that a client which is still sending gets to
@@ -64,10 +61,4 @@ pub(super) async fn receive(mut body: Body, arrival: &Arrival, limit: usize) -> 
     }
     arrival.complete();
     if length > limit { Err(BadBody::TooLarge(limit)) } else { Ok(received.into()) }
-}
-
-/// The media type of a body, without parameters, in lower case; empty if there is none.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -2,21 +2,27 @@
 
 use std::{convert::Infallible, fmt, net::IpAddr, sync::Arc};
 
-use axum::{Router, extract::FromRequestParts, http::request::Parts};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{FromRequestParts, Request},
+    http::request::Parts,
+};
 
 use super::{
     frame,
     limits::{Rate, Sockets},
+    receive::{Arrival, BadBody, receive},
     settings::ApiSettings,
     socket,
     stop::Stop,
-    watchtower,
+    wallet, watchtower,
 };
 use crate::{
     engine::{Engine, EngineError},
     follow::Health,
-    invoice::Merchant,
-    ledger::{ReadError, View},
+    invoice::{InvoiceId, Merchant, Statement},
+    ledger::{self, ReadError, View},
     notify::Notifier,
     submit::Submitter,
 };
@@ -59,7 +65,7 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
         state,
     });
-    let routes = watchtower::routes().merge(socket::routes()).with_state(shared);
+    let routes = watchtower::routes().merge(wallet::routes()).merge(socket::routes()).with_state(shared);
     frame::public(routes, limits.request_timeout)
 }
 
@@ -92,6 +98,20 @@ impl From<EngineError> for Down {
 }
 
 impl<S: Send + Sync + 'static> Shared<S> {
+    /// The whole body of a request, within the limit.
+    pub(super) async fn whole_body(&self, request: Request) -> Result<Bytes, BadBody> {
+        let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
+        receive(request.into_body(), &arrival, self.state.settings.limits.max_body_bytes).await
+    }
+
+    /// An invoice as it stands now, if there is one of this name.
+    pub(super) async fn find(&self, id: InvoiceId) -> Result<Option<Statement>, Down>
+    where
+        S: View,
+    {
+        self.read(move |store| ledger::statement(store, id)).await
+    }
+
     /// Reads the store where waiting for the disk holds nobody up.
     pub(super) async fn read<T: Send + 'static>(
         &self,

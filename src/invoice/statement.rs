@@ -1,7 +1,7 @@
 //! An invoice as it stands at one moment: its terms, what changed since, and its credits.
 
 use super::{Credit, Invoice, Standing, Timestamp};
-use crate::bch::OutPoint;
+use crate::bch::{OutPoint, ScriptBuf};
 
 /// Where an invoice is in its own life, apart from being paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +90,10 @@ impl InvoiceState {
 /// An output that a payer wants refunds sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refund {
-    /// The address, as the payer wrote it after it was checked.
-    pub address: String,
+    /// Its locking script: BIP70 carries nothing else.
+    pub script: ScriptBuf,
+    /// Its address, if it has one.
+    pub address: Option<String>,
     /// Satoshis; `None` where the payer named no amount.
     pub satoshis: Option<u64>,
 }

@@ -14,11 +14,19 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
+    /// The same, where it is no text.
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Answer {
     pub(super) fn parse(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    fn parse_bytes(answer: &[u8]) -> Self {
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));
+        let (head, bytes) = (std::str::from_utf8(&answer[..end]).unwrap(), answer[end + 4..].to_vec());
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers = lines
@@ -27,7 +35,7 @@ impl Answer {
                 (name.to_ascii_lowercase(), value.to_owned())
             })
             .collect();
-        Self { status, headers, body: body.to_owned() }
+        Self { status, headers, body: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -57,11 +65,15 @@ impl Server {
 
     /// Sends bytes on a connection of their own, and reads until its end.
     pub(super) async fn send(&self, bytes: &[u8]) -> String {
+        String::from_utf8(self.send_bytes(bytes).await).unwrap()
+    }
+
+    async fn send_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.connect().await;
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8(answer).unwrap()
+        answer
     }
 
     pub(super) async fn call(
@@ -79,7 +91,7 @@ impl Server {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
-        Answer::parse(&self.send(&[head.as_bytes(), body].concat()).await)
+        Answer::parse_bytes(&self.send_bytes(&[head.as_bytes(), body].concat()).await)
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

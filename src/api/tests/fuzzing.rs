@@ -19,7 +19,10 @@ pub(super) async fn ask(
     body: &[u8],
     headers: &[(&str, &str)],
 ) -> Answer {
-    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let mut request = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        request = request.header("content-type", "application/json");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -28,14 +31,17 @@ pub(super) async fn ask(
     let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap().to_owned();
     let headers =
         answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    Answer { status, headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes().to_vec();
+    Answer { status, headers, body: String::from_utf8_lossy(&bytes).into_owned(), bytes }
 }
 
 struct Fuzzed {
     runtime: tokio::runtime::Runtime,
     router: Router,
+    /// Where REST takes a body.
     paths: Vec<String>,
+    /// The one URL of an invoice.
+    url: String,
     _world: World,
 }
 
@@ -52,10 +58,10 @@ static FUZZED: LazyLock<Fuzzed> = LazyLock::new(|| {
         &[("authorization", "Bearer shop-key")],
     ));
     let id = created.expect(201)["payment_id"].as_str().unwrap().to_owned();
-    let paths = ["", "/verify", "/pay", "/assign"].map(|end| format!("/jpp/invoices/{id}{end}"));
+    let paths = ["/verify", "/pay", "/assign"].map(|end| format!("/jpp/invoices/{id}{end}"));
     let paths = [vec!["/jpp/invoices".to_owned()], paths.to_vec()].concat();
     drop(_entered);
-    Fuzzed { runtime, router, paths, _world: world }
+    Fuzzed { runtime, router, paths, url: format!("/i/{id}"), _world: world }
 });
 
 fn check(path: usize, body: &[u8]) -> Result<(), TestCaseError> {
@@ -70,6 +76,33 @@ fn check(path: usize, body: &[u8]) -> Result<(), TestCaseError> {
         path,
         answer
     );
+    Ok(())
+}
+
+/// What a wallet can send: every type of body there is.
+const BODIES: [&str; 8] = [
+    "application/payment-request",
+    "application/payment-verification",
+    "application/verify-payment",
+    "application/payment",
+    "application/bitcoincash-payment",
+    "application/bitcoincash-verify-payment",
+    "application/bitcoincash-verifypayment",
+    "application/json",
+];
+
+fn check_wallet(body_type: usize, body: &[u8]) -> Result<(), TestCaseError> {
+    let Fuzzed { runtime, router, url, .. } = &*FUZZED;
+    let content_type = BODIES[body_type % BODIES.len()];
+    for accept in ["*/*", "application/json"] {
+        let headers = [("content-type", content_type), ("accept", accept)];
+        let answer = runtime.block_on(ask(router, "POST", url, body, &headers));
+        // The node is away; nothing else than that can be anybody's fault but the wallet's.
+        prop_assert!(matches!(answer.status, 200 | 400 | 422 | 503), "{} {:?}", content_type, answer);
+        if answer.status != 200 && accept == "application/json" {
+            answer.json();
+        }
+    }
     Ok(())
 }
 
@@ -104,6 +137,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         "required_fee_per_byte",
         "confirmations_required",
         "raw_tx_hex",
+        "chain",
+        "currency",
+        "transactions",
+        "tx",
+        "weightedSize",
+        "unsignedTransaction",
         "refund_to",
         "txid",
         "vout",
@@ -128,6 +167,25 @@ proptest! {
     #[test]
     fn any_documents(path in any::<usize>(), body in any_json()) {
         check(path, body.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn any_bytes_of_wallets(body_type in any::<usize>(), body in prop::collection::vec(any::<u8>(), 0..300)) {
+        check_wallet(body_type, &body)?;
+    }
+
+    #[test]
+    fn any_documents_of_wallets(body_type in any::<usize>(), body in any_json()) {
+        check_wallet(body_type, body.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn nearly_good_messages(
+        body_type in 4usize..7,
+        fields in prop::collection::vec((1u8..6, prop::collection::vec(any::<u8>(), 0..40)), 0..6),
+    ) {
+        let field = |(tag, bytes): (u8, Vec<u8>)| [&[tag << 3 | 2, u8::try_from(bytes.len()).unwrap()], &bytes[..]].concat();
+        check_wallet(body_type, &fields.into_iter().flat_map(field).collect::<Vec<_>>())?;
     }
 
     #[test]
@@ -160,7 +218,6 @@ proptest! {
         let Fuzzed { runtime, router, .. } = &*FUZZED;
         for method in ["GET", "POST"] {
             let answer = runtime.block_on(ask(router, method, &uri.to_string(), b"", &[]));
-            answer.json();
             prop_assert!(answer.status < 500, "{} {:?}", path, answer);
         }
     }

@@ -10,6 +10,7 @@ mod paying;
 mod reading;
 mod serving;
 mod sockets;
+mod wallet;
 
 use std::{
     net::SocketAddr,

@@ -18,7 +18,9 @@ async fn a_fresh_invoice_word_for_word() {
             r#""required_fee_per_byte":1.0,"status":"pending","amount":1000,"amount_paid":0,"underpaid":1000,"#,
             r#""overpaid":0,"confirmations":0,"confirmations_required":1,"late":false,"shared":false,"#,
             r#""ambiguous":false,"double_spend":"none","via":null,"payments":[],"#,
-            r#""outputs_standing":[{{"amount_paid":0,"paid":false}}]}}"#
+            r#""outputs_standing":[{{"amount_paid":0,"paid":false}}],"#,
+            r#""payment_uri":"bchreg:?r=https://pay.example/i/{id}","#,
+            r#""bip21_uri":"{address}?amount=0.00001&r=https://pay.example/i/{id}"}}"#
         ),
         id = id,
         address = address(1),
@@ -128,6 +130,7 @@ async fn methods() {
     let server = Setup::new().start().await;
     let id = server.create(&asking(1, 1000)).await;
     let reads = "GET, HEAD, OPTIONS";
+    let both = "GET, HEAD, POST, OPTIONS";
     let writes = "POST, OPTIONS";
     let table = [
         ("GET", "/jpp/invoices/".to_owned(), writes),
@@ -137,9 +140,10 @@ async fn methods() {
         ("GET", format!("/jpp/invoices/{id}/pay/"), writes),
         ("GET", format!("/i/{id}/pay"), writes),
         ("DELETE", format!("/jpp/invoices/{id}/cancel"), writes),
-        ("DELETE", format!("/jpp/invoices/{id}"), reads),
-        ("POST", format!("/jpp/invoices/{id}/"), reads),
-        ("BREW", format!("/i/{id}"), reads),
+        ("DELETE", format!("/jpp/invoices/{id}"), both),
+        ("PUT", format!("/jpp/i/bitpay/{id}/"), both),
+        ("BREW", format!("/i/{id}"), both),
+        ("POST", format!("/i/{id}/qr.svg"), reads),
         ("POST", format!("/ws/jpp/invoice/{id}/"), reads),
     ];
     for (method, path, allow) in table {

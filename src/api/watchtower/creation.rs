@@ -6,13 +6,10 @@ use super::{
     outputs::outputs,
 };
 use crate::{
-    api::settings::ApiSettings,
+    api::{settings::ApiSettings, submissions::MOST_MEMO},
     bch::{FeeRate, MAX_MONEY},
     invoice::{Draft, MAX_CONFIRMATIONS_REQUIRED, RequiredOutput, Timestamp},
 };
-
-/// The longest memo, in characters; a payer's as well as a merchant's.
-pub(super) const MOST_MEMO: usize = 1024;
 
 /// The longest `merchant_data`, in bytes of JSON.
 const MOST_MERCHANT_DATA: usize = 4096;

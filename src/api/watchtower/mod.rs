@@ -45,7 +45,8 @@ use axum::{
 
 pub(super) use complaint::Complaint;
 pub(super) use fault::{Fault, json};
-pub(super) use request::InvoiceName;
+pub(super) use request::{InvoiceName, invoice_id};
+pub(super) use retrieve::show_invoice;
 
 use super::state::Shared;
 use crate::ledger::View;
@@ -57,14 +58,12 @@ pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>
         let at = |path: &str| format!("{mount}{path}");
         routes = both(routes, mount, reading(get(root::list)));
         routes = both(routes, &at("/invoices"), writing(post(create::create)));
-        routes = both(routes, &at("/invoices/{id}"), reading(get(retrieve::retrieve)));
         routes = both(routes, &at("/invoices/{id}/verify"), writing(post(submit::verify)));
         routes = both(routes, &at("/invoices/{id}/pay"), writing(post(submit::pay)));
         routes = both(routes, &at("/invoices/{id}/cancel"), writing(post(cancel::cancel)));
         routes = both(routes, &at("/invoices/{id}/assign"), writing(post(assign::assign)));
         routes = both(routes, &at("/payments/unassigned"), reading(get(unassigned::list)));
     }
-    routes = both(routes, "/i/{id}", reading(get(retrieve::retrieve)));
     routes = both(routes, "/i/{id}/verify", writing(post(submit::verify)));
     both(routes, "/i/{id}/pay", writing(post(submit::pay)))
 }

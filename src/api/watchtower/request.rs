@@ -10,12 +10,12 @@ use super::Fault;
 use crate::{
     api::{
         auth,
-        receive::{Arrival, media_type, receive},
+        media::content_type,
         state::{Down, Shared},
     },
     engine::EngineError,
     invoice::{InvoiceId, Merchant, Statement},
-    ledger::{self, Action, Outcome, Reads, View, tables::Invoices},
+    ledger::{Action, Outcome, Reads, View, tables::Invoices},
 };
 
 /// The invoice that the path names, in any spelling of a UUID, with or without the `.json` that the original lets one
@@ -29,9 +29,13 @@ impl<St: Send + Sync> FromRequestParts<St> for InvoiceName {
     async fn from_request_parts(parts: &mut Parts, state: &St) -> Result<Self, Fault> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(name) = path.map_err(|_| Fault::NotFound)?;
-        let id = name.strip_suffix(".json").unwrap_or(&name);
-        InvoiceId::parse(id).map(Self).ok_or(Fault::NotFound)
+        invoice_id(&name).map(Self).ok_or(Fault::NotFound)
     }
+}
+
+/// The invoice of a name, see [`InvoiceName`].
+pub(in crate::api) fn invoice_id(name: &str) -> Option<InvoiceId> {
+    InvoiceId::parse(name.strip_suffix(".json").unwrap_or(name))
 }
 
 /// The media types that a body of JSON may have beside its own: what wallets ask for is what some of them send.
@@ -44,9 +48,8 @@ pub(super) const JSON_TYPES: [&str; 1] = ["application/json"];
 impl<S: Send + Sync + 'static> Shared<S> {
     /// The body of a request, if it is of one of these types. A request without a body has an empty one of any type.
     pub(super) async fn body(&self, request: Request, types: &[&str]) -> Result<Bytes, Fault> {
-        let media_type = media_type(request.headers());
-        let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
-        let body = receive(request.into_body(), &arrival, self.state.settings.limits.max_body_bytes).await?;
+        let media_type = content_type(request.headers());
+        let body = self.whole_body(request).await?;
         if !body.is_empty() && !types.contains(&media_type.as_str()) {
             return Err(Fault::UnsupportedMediaType(media_type));
         }
@@ -79,7 +82,7 @@ impl<S: View + Send + Sync + 'static> Shared<S> {
 
     /// An invoice as it stands now.
     pub(in crate::api) async fn statement(&self, id: InvoiceId) -> Result<Statement, Fault> {
-        self.read(move |store| ledger::statement(store, id)).await?.ok_or(Fault::NotFound)
+        self.find(id).await?.ok_or(Fault::NotFound)
     }
 }
 

@@ -1,14 +1,11 @@
-//! `GET /jpp/invoices/{id}/`: an invoice as it stands.
-
-use std::sync::Arc;
+//! `GET` of an invoice: as it stands, in JSON.
 
 use axum::{
-    extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
 
-use super::{Fault, InvoiceName, fault::json};
+use super::{Fault, fault::json, request::invoice_id};
 use crate::{
     api::{
         document::{InvoiceDocument, View as DocumentView},
@@ -18,12 +15,13 @@ use crate::{
 };
 
 /// The invoice: everything to its merchant, and to everybody else what concerns a payer.
-pub(super) async fn retrieve<S: View + Send + Sync + 'static>(
-    State(shared): State<Arc<Shared<S>>>,
-    InvoiceName(id): InvoiceName,
-    headers: HeaderMap,
+pub(in crate::api) async fn show_invoice<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    name: &str,
+    headers: &HeaderMap,
 ) -> Result<Response, Fault> {
-    let merchant = shared.merchant(&headers)?;
+    let merchant = shared.merchant(headers)?;
+    let id = invoice_id(name).ok_or(Fault::NotFound)?;
     let statement = shared.statement(id).await?;
     let settings = &shared.state.settings;
     let view = match merchant {

@@ -1,16 +1,13 @@
 //! The body of a submission: the transaction, and what the payer says with it.
 
-use axum::body::Bytes;
-
 use super::{
     Complaint, Fault,
-    creation::MOST_MEMO,
     fields::{Form, Value, filled_text, integer_within, list, text_within},
     outputs::address,
 };
 use crate::{
-    api::{reasons::Reason, settings::ApiSettings},
-    bch::{MAX_MONEY, MAX_TRANSACTION_BYTES, Transaction, TransactionError},
+    api::{settings::ApiSettings, submissions::MOST_MEMO},
+    bch::MAX_MONEY,
     invoice::{PayerNote, Refund},
 };
 
@@ -32,19 +29,6 @@ pub(super) fn for_payment(body: &[u8], settings: &ApiSettings) -> Result<(String
     Ok((raw.unwrap_or_default(), PayerNote { memo, refund_to: refund_to.unwrap_or_default() }))
 }
 
-/// The transaction of its hexadecimal digits.
-///
-/// # Errors
-///
-/// The [`Reason`] for the payer.
-pub(super) fn transaction(digits: &str) -> Result<Transaction, Reason> {
-    if digits.len() > 2 * MAX_TRANSACTION_BYTES {
-        return Err(TransactionError::TooLarge.into());
-    }
-    let raw = hex::decode(digits).map_err(|_| Reason::not_hex())?;
-    Ok(Transaction::decode_submitted(Bytes::from(raw))?)
-}
-
 fn refunds(value: Value<'_>, settings: &ApiSettings) -> Result<Vec<Refund>, Complaint> {
     let values = list(value)?;
     if values.len() > settings.max_outputs {
@@ -64,6 +48,6 @@ fn refund(value: Value<'_>, settings: &ApiSettings) -> Result<Refund, Complaint>
     let address = form.required("address", |value| address(value, settings.network));
     let satoshis = form.optional("amount", |value| integer_within(value, 1, MAX_MONEY));
     form.finish()?;
-    let address = address.ok_or_else(Complaint::none)?.to_string();
-    Ok(Refund { address, satoshis })
+    let address = address.ok_or_else(Complaint::none)?;
+    Ok(Refund { script: address.script().clone(), address: Some(address.to_string()), satoshis })
 }

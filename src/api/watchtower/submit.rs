@@ -16,7 +16,7 @@ use super::{
     Complaint, Fault, InvoiceName,
     fault::json,
     request::JSON_TYPES,
-    submission::{for_payment, for_verification, transaction},
+    submission::{for_payment, for_verification},
 };
 use crate::{
     api::{
@@ -24,10 +24,11 @@ use crate::{
         limits::Rate,
         reasons::{Class, Reason},
         state::{Peer, Shared},
+        submissions::transaction_of_hex,
     },
     invoice::{InvoiceId, PayerNote, Via},
     ledger::View,
-    submit::{Accepted, Submission, SubmitError},
+    submit::Submission,
 };
 
 /// Whether the transaction would pay the invoice. Nothing is kept and nothing is sent.
@@ -39,12 +40,7 @@ pub(super) async fn verify<S: View + Send + Sync + 'static>(
 ) -> Result<Response, Fault> {
     let body = taken(&shared, &shared.verify_rate, invoice, peer, request).await?;
     let raw = for_verification(&body)?;
-    let verified = match submission(invoice, &raw, PayerNote::default()) {
-        Ok(submission) => result(shared.state.submitter.verify(submission).await),
-        Err(reason) => Err(reason),
-    };
-    meter("verify", &verified);
-    match verified {
+    match shared.verify(submission(invoice, &raw, PayerNote::default())).await {
         Ok(()) => Ok(json(StatusCode::OK, &json!({"valid": true}))),
         Err(reason) => Err(fault(reason, Fault::NotValid)),
     }
@@ -59,14 +55,8 @@ pub(super) async fn pay<S: View + Send + Sync + 'static>(
 ) -> Result<Response, Fault> {
     let body = taken(&shared, &shared.pay_rate, invoice, peer, request).await?;
     let (raw, note) = for_payment(&body, &shared.state.settings)?;
-    let paid = match submission(invoice, &raw, note) {
-        Ok(submission) => result(shared.state.submitter.pay(submission).await),
-        Err(reason) => Err(reason),
-    };
-    meter("pay", &paid);
-    if let Err(reason) = paid {
-        return Err(fault(reason, |text| Complaint::whole(text).into()));
-    }
+    let paid = shared.pay(submission(invoice, &raw, note)).await;
+    paid.map_err(|reason| fault(reason, |text| Complaint::whole(text).into()))?;
     let statement = shared.statement(invoice).await?;
     let view = DocumentView::of_public(&shared.state.settings);
     Ok(json(StatusCode::OK, &InvoiceDocument::new(&statement, view)))
@@ -86,14 +76,7 @@ async fn taken<S: View + Send + Sync + 'static>(
 }
 
 fn submission(invoice: InvoiceId, raw: &str, note: PayerNote) -> Result<Submission, Reason> {
-    Ok(Submission { invoice, transaction: transaction(raw)?.shared(), note, via: Via::Api })
-}
-
-fn result(accepted: Result<Accepted, SubmitError>) -> Result<(), Reason> {
-    match accepted {
-        Ok(Accepted::Valid | Accepted::Credited) => Ok(()),
-        Err(error) => Err(Reason::from(&error)),
-    }
+    Ok(Submission { invoice, transaction: transaction_of_hex(raw)?.shared(), note, via: Via::Api })
 }
 
 /// A reason in this dialect; what is refused is wrapped as the endpoint wraps it.
@@ -112,9 +95,4 @@ fn words(reason: Reason) -> String {
         "expired" => "invoice is expired".to_owned(),
         _ => reason.text,
     }
-}
-
-fn meter(endpoint: &'static str, result: &Result<(), Reason>) {
-    let code = result.as_ref().map_or_else(|reason| reason.code, |()| "accepted");
-    metrics::counter!("jppd_submissions_total", "endpoint" => endpoint, "result" => code).increment(1);
 }

@@ -206,21 +206,25 @@ impl Record for Credit {
 
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::store) struct RefundMessage {
-    #[prost(string, tag = "1")]
-    address: String,
+    #[prost(string, optional, tag = "1")]
+    address: Option<String>,
     #[prost(uint64, optional, tag = "2")]
     satoshis: Option<u64>,
+    #[prost(bytes = "vec", tag = "3")]
+    script: Vec<u8>,
 }
 
 impl Record for Refund {
     type Message = RefundMessage;
 
     fn message(&self) -> RefundMessage {
-        RefundMessage { address: self.address.clone(), satoshis: self.satoshis }
+        let script = self.script.to_bytes();
+        RefundMessage { address: self.address.clone(), satoshis: self.satoshis, script }
     }
 
     fn from_message(message: RefundMessage) -> Result<Self, Damage> {
-        Ok(Self { address: message.address, satoshis: message.satoshis })
+        let RefundMessage { address, satoshis, script } = message;
+        Ok(Self { script: script.into(), address, satoshis })
     }
 }
 

@@ -203,7 +203,7 @@ structs! {
         outpoint, invoice, output, satoshis, token, ordinal, state, via, late, ambiguous, first_seen,
         live_since,
     }
-    Refund { address, satoshis }
+    Refund { script, address, satoshis }
     PayerNote { memo, refund_to }
     Claim { assignment, note, via, claimed, state }
     ScriptRecord { merchant, first, since }

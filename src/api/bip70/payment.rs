@@ -1,0 +1,93 @@
+//! Payments and verifications.
+
+use axum::{http::StatusCode, response::Response};
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{
+    ACK, binary,
+    message::{Output, Payment, PaymentAck, PaymentVerification},
+};
+use crate::{
+    api::{
+        reasons::Reason,
+        settings::ApiSettings,
+        state::Shared,
+        submissions::{MOST_MEMO, transaction_of_bytes},
+        wallet::WalletFault,
+    },
+    bch::{Address, MAX_MONEY, ScriptBuf},
+    invoice::{InvoiceId, PayerNote, Refund, Statement, Via},
+    ledger::View,
+    submit::Submission,
+};
+
+/// The longest locking script that the network has (10,000 bytes).
+const MOST_SCRIPT: usize = 10_000;
+
+/// Takes a payment.
+///
+/// # Errors
+///
+/// [`WalletFault`]: why it is not taken.
+pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    statement: &Statement,
+    body: Bytes,
+) -> Result<Response, WalletFault> {
+    let payment = Payment::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
+    let note = note(&payment, &shared.state.settings);
+    let submission = submission(statement.invoice.id, &payment.transactions, note);
+    shared.pay(submission).await.map_err(fault)?;
+    let memo = Some("Thank you, the payment was received".to_owned());
+    Ok(binary(ACK, &PaymentAck { payment: body, memo }))
+}
+
+/// Whether a transaction would be taken. The answer has the form of an acknowledgement, for there is no other.
+///
+/// # Errors
+///
+/// [`WalletFault`]: what is wrong with it.
+pub(in crate::api) async fn verify<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    statement: &Statement,
+    body: &Bytes,
+) -> Result<Response, WalletFault> {
+    let verification = PaymentVerification::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
+    let transactions = [verification.unsigned_transaction];
+    let submission = submission(statement.invoice.id, &transactions, PayerNote::default());
+    shared.verify(submission).await.map_err(fault)?;
+    let [transaction] = transactions;
+    let payment = Payment { transactions: vec![transaction], ..Payment::default() };
+    let memo = Some("Payment appears valid".to_owned());
+    Ok(binary(ACK, &PaymentAck { payment: payment.encode_to_vec().into(), memo }))
+}
+
+fn submission(invoice: InvoiceId, transactions: &[Bytes], note: PayerNote) -> Result<Submission, Reason> {
+    let [transaction] = transactions else { return Err(Reason::no_transaction()) };
+    let transaction = transaction_of_bytes(transaction.clone())?.shared();
+    Ok(Submission { invoice, transaction, note, via: Via::Bip70 })
+}
+
+/// What the payer says with a payment. None of it is worth a payment: what is too long is cut, and what is no output
+/// is left out.
+fn note(payment: &Payment, settings: &ApiSettings) -> PayerNote {
+    let memo = payment.memo.as_deref().map(|memo| memo.chars().take(MOST_MEMO).collect::<String>());
+    let refunds = payment.refund_to.iter().filter(|output| (1..=MOST_SCRIPT).contains(&output.script.len()));
+    PayerNote {
+        memo: memo.filter(|memo| !memo.is_empty()),
+        refund_to: refunds.take(settings.max_outputs).map(|output| refund(output, settings)).collect(),
+    }
+}
+
+/// Wallets that don't know the amount write 0 or nothing.
+fn refund(output: &Output, settings: &ApiSettings) -> Refund {
+    let script = ScriptBuf::from(output.script.to_vec());
+    let address = Address::of_script(&script, settings.network).map(|address| address.to_string());
+    Refund { script, address, satoshis: output.amount.filter(|amount| (1..=MAX_MONEY).contains(amount)) }
+}
+
+/// Everything that a payer should read is 400: of other codes some wallets show only the code.
+fn fault(reason: Reason) -> WalletFault {
+    WalletFault::of_submission(reason, StatusCode::BAD_REQUEST)
+}

@@ -1,0 +1,194 @@
+//! The one URL of an invoice: whatever wallet opens it gets the dialect it knows.
+//!
+//! A wallet has nothing but a URL, out of a QR code. What it speaks is to be seen from what it sends, and from nothing
+//! else: no wallet knows of the others, and no document of any of them names the rest.
+//!
+//! | request | dialect |
+//! | --- | --- |
+//! | `GET`, `Accept` names `application/payment-options` | JPP v2: the ways to pay |
+//! | `GET`, `application/payment-request` | JPP v1: what to pay |
+//! | `GET`, `application/bitcoincash-paymentrequest` | BIP70: what to pay |
+//! | `GET`, `application/json`, anything, nothing | the invoice, as in the REST dialect |
+//! | `POST`, `Content-Type: application/payment-request` | JPP v2: what to pay |
+//! | `POST`, `application/payment-verification` | JPP v2: would this be taken? |
+//! | `POST`, `application/verify-payment` | JPP v1: would this be taken? |
+//! | `POST`, `application/payment` | JPP v1 or v2, told apart by the body: the payment |
+//! | `POST`, `application/bitcoincash-verify-payment`, `…-verifypayment` | BIP70 with BitPay's extension |
+//! | `POST`, `application/bitcoincash-payment` | BIP70: the payment |
+//!
+//! A `POST` is told by its `Content-Type` alone: what wallets accept there is anything, nothing, or the type of another
+//! step. It is the same at every path at which the original had one of these dialects, with and without a slash at its
+//! end, and nothing ever redirects: a redirected POST loses its body in most wallets.
+//!
+//! # Errors
+//!
+//! Plain text, which is what most wallets show to the payer, or JSON for those that name it in `Accept`; see
+//! [`WalletFault`]. The invoice itself is the REST dialect's, and so are its errors.
+
+mod fault;
+mod qr;
+
+use std::{convert::Infallible, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, Path, Request, State},
+    http::{HeaderMap, Method, request::Parts},
+    response::{IntoResponse as _, Response},
+    routing::{MethodRouter, get},
+};
+
+pub(super) use fault::WalletFault;
+
+use super::{
+    bip70, bitpay,
+    limits::Rate,
+    media::{Accept, content_type},
+    reasons::Reason,
+    state::{Peer, Shared},
+    watchtower::{Fault, both, invoice_id, reading, show_invoice},
+};
+use crate::{
+    invoice::{InvoiceId, Statement, Status, Timestamp},
+    ledger::{Refusal, View},
+};
+
+/// Where an invoice is found: its own URL, and every path at which the original had one of the dialects.
+const PATHS: [&str; 7] = [
+    "/i/{id}",
+    "/jpp/i/{id}",
+    "/jpp/i/bitpay/{id}",
+    "/jpp/invoices/{id}",
+    "/api/jpp/i/{id}",
+    "/api/jpp/i/bitpay/{id}",
+    "/api/jpp/invoices/{id}",
+];
+
+/// The routes of the invoice's URL.
+pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>> {
+    let mut routes = Router::new();
+    for path in PATHS {
+        routes = both(routes, path, speaking(get(show).post(take)));
+    }
+    routes.route("/i/{id}/qr.svg", reading(get(qr::svg))).route("/i/{id}/qr.png", reading(get(qr::png)))
+}
+
+fn speaking<T: Clone + Send + Sync + 'static>(methods: MethodRouter<T>) -> MethodRouter<T> {
+    let allow = "GET, HEAD, POST, OPTIONS";
+    methods.fallback(async move |method: Method| Fault::MethodNotAllowed { method, allow })
+}
+
+/// What stands in the path for an invoice. What is no text at all is the name of none.
+struct Name(String);
+
+impl<St: Send + Sync> FromRequestParts<St> for Name {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &St) -> Result<Self, Infallible> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(path.map(|Path(name)| name).unwrap_or_default()))
+    }
+}
+
+/// A document that can be asked for with `GET`.
+#[derive(Clone, Copy, Debug)]
+enum Document {
+    Invoice,
+    JppOptions,
+    JppRequest,
+    Bip70Request,
+}
+
+async fn show<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    Name(name): Name,
+    headers: HeaderMap,
+) -> Response {
+    let mut offers = [
+        ("application/json", Document::Invoice),
+        (bitpay::OPTIONS, Document::JppOptions),
+        (bitpay::REQUEST, Document::JppRequest),
+        (bip70::REQUEST, Document::Bip70Request),
+    ];
+    if headers.get("x-paypro-version").is_some_and(|version| version.as_bytes().trim_ascii() == b"2") {
+        // Whoever says that it speaks JPP v2 and accepts anything means its first document.
+        offers.swap(0, 1);
+    }
+    let answer = match Accept::of(&headers).choose(&offers) {
+        Some(Document::Invoice) => return show_invoice(&shared, &name, &headers).await.into_response(),
+        Some(document) => payable(&shared, &name).await.and_then(|statement| match document {
+            Document::JppOptions => Ok(bitpay::options(&shared.state, &statement)),
+            Document::JppRequest => Ok(bitpay::request_v1(&shared.state, &statement)),
+            Document::Bip70Request | Document::Invoice => bip70::request(&shared.state, &statement),
+        }),
+        None => Err(WalletFault::not_acceptable()),
+    };
+    answer.unwrap_or_else(|fault| fault.answer(&headers))
+}
+
+async fn take<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    Name(name): Name,
+    Peer(address): Peer,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let take = async || {
+        let media_type = content_type(&headers);
+        let rate = match media_type.as_str() {
+            bitpay::REQUEST => None,
+            bitpay::VERIFICATION
+            | bitpay::VERIFICATION_V1
+            | bip70::VERIFICATION
+            | bip70::VERIFICATION_TOO => Some(&shared.verify_rate),
+            bitpay::PAYMENT | bip70::PAYMENT => Some(&shared.pay_rate),
+            _ => return Err(WalletFault::unsupported_content_type()),
+        };
+        rate.map_or(Ok(()), |rate: &Rate| rate.take(address, Instant::now()))
+            .map_err(WalletFault::throttled)?;
+        let statement = find(&shared, &name).await?;
+        let body = shared.whole_body(request).await?;
+        match media_type.as_str() {
+            bitpay::REQUEST => {
+                must_be_payable(&statement, shared.state.engine.now())?;
+                bitpay::request(&shared.state, &statement, &body)
+            }
+            bitpay::VERIFICATION => bitpay::verify(&shared, &statement, &body).await,
+            bitpay::VERIFICATION_V1 => bitpay::verify_v1(&shared, &statement, &body).await,
+            bitpay::PAYMENT => bitpay::pay(&shared, &statement, &body).await,
+            bip70::PAYMENT => bip70::pay(&shared, &statement, body).await,
+            _ => bip70::verify(&shared, &statement, &body).await,
+        }
+    };
+    take().await.unwrap_or_else(|fault| fault.answer(&headers))
+}
+
+/// The invoice that a path names.
+async fn find<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    name: &str,
+) -> Result<Statement, WalletFault> {
+    let id: InvoiceId = invoice_id(name).ok_or_else(WalletFault::not_found)?;
+    shared.find(id).await?.ok_or_else(WalletFault::not_found)
+}
+
+/// The invoice that a path names, if it can be paid.
+async fn payable<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    name: &str,
+) -> Result<Statement, WalletFault> {
+    let statement = find(shared, name).await?;
+    must_be_payable(&statement, shared.state.engine.now())?;
+    Ok(statement)
+}
+
+/// A wallet gets no document that asks for what must not be paid.
+fn must_be_payable(statement: &Statement, now: Timestamp) -> Result<(), WalletFault> {
+    let refusal = match statement.standing().status {
+        Status::Pending if now <= statement.invoice.expires => return Ok(()),
+        Status::Pending | Status::Expired => Refusal::Expired,
+        Status::Paid | Status::Confirmed => Refusal::Paid,
+        Status::Cancelled => Refusal::Cancelled,
+    };
+    Err(Reason::from(&refusal).into())
+}

@@ -1,0 +1,71 @@
+//! `GET /i/{id}/qr.svg` and `/i/{id}/qr.png`: the QR code that opens a wallet, `?uri=bip21` for those that know no
+//! payment protocol.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+};
+
+use super::{Name, WalletFault, find};
+use crate::{
+    api::{
+        qr::{self, TooLong},
+        state::Shared,
+        uri::{bip21_uri, payment_uri},
+    },
+    ledger::View,
+};
+
+/// The code as SVG.
+pub(super) async fn svg<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    Name(name): Name,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let code = image(&shared, &name, &query, qr::svg).await;
+    answer(code, "image/svg+xml", &headers)
+}
+
+/// The code as PNG.
+pub(super) async fn png<S: View + Send + Sync + 'static>(
+    State(shared): State<Arc<Shared<S>>>,
+    Name(name): Name,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let code = image(&shared, &name, &query, qr::png).await;
+    answer(code, "image/png", &headers)
+}
+
+async fn image<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    name: &str,
+    query: &HashMap<String, String>,
+    draw: impl FnOnce(&str) -> Result<Vec<u8>, TooLong>,
+) -> Result<Vec<u8>, WalletFault> {
+    let invoice = find(shared, name).await?.invoice;
+    let settings = &shared.state.settings;
+    let uri = match query.get("uri").map(String::as_str) {
+        None => payment_uri(&invoice, settings),
+        Some("bip21") => bip21_uri(&invoice, settings).ok_or_else(|| {
+            let text = "This invoice asks for more than a BIP21 URI can say; open it in a wallet that knows JPP or BIP70";
+            WalletFault::bad("no_bip21", text)
+        })?,
+        Some(_) => return Err(WalletFault::bad("unknown_uri", "The parameter uri is either left out or bip21")),
+    };
+    draw(&uri).map_err(|error| {
+        tracing::error!(%error, "http.public_url is too long");
+        WalletFault::bad("too_long", "The URL of this invoice is too long for a QR code")
+    })
+}
+
+fn answer(image: Result<Vec<u8>, WalletFault>, content_type: &'static str, headers: &HeaderMap) -> Response {
+    match image {
+        Ok(image) => ([(CONTENT_TYPE, HeaderValue::from_static(content_type))], image).into_response(),
+        Err(fault) => fault.answer(headers),
+    }
+}
