@@ -37,6 +37,7 @@ mod frame;
 mod limits;
 mod media;
 mod ops;
+pub mod parsers;
 mod qr;
 mod reasons;
 mod receive;

@@ -5,84 +5,84 @@ use bytes::Bytes;
 
 /// An amount to a locking script.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Output {
+pub(in crate::api) struct Output {
     /// Satoshis. Written always, and before the script: some wallets count on either.
     #[prost(uint64, optional, tag = "1")]
-    pub(super) amount: Option<u64>,
+    pub(in crate::api) amount: Option<u64>,
     /// The locking script. Required: where it is missing it is read as empty.
     #[prost(bytes = "bytes", required, tag = "2")]
-    pub(super) script: Bytes,
+    pub(in crate::api) script: Bytes,
 }
 
 /// What to pay.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct PaymentDetails {
+pub(in crate::api) struct PaymentDetails {
     #[prost(string, optional, tag = "1")]
-    pub(super) network: Option<String>,
+    pub(in crate::api) network: Option<String>,
     #[prost(message, repeated, tag = "2")]
-    pub(super) outputs: Vec<Output>,
+    pub(in crate::api) outputs: Vec<Output>,
     /// When the request was made, in seconds since 1970.
     #[prost(uint64, required, tag = "3")]
-    pub(super) time: u64,
+    pub(in crate::api) time: u64,
     /// Until when it can be paid, in seconds since 1970.
     #[prost(uint64, optional, tag = "4")]
-    pub(super) expires: Option<u64>,
+    pub(in crate::api) expires: Option<u64>,
     #[prost(string, optional, tag = "5")]
-    pub(super) memo: Option<String>,
+    pub(in crate::api) memo: Option<String>,
     #[prost(string, optional, tag = "6")]
-    pub(super) payment_url: Option<String>,
+    pub(in crate::api) payment_url: Option<String>,
     #[prost(bytes = "bytes", optional, tag = "7")]
-    pub(super) merchant_data: Option<Bytes>,
+    pub(in crate::api) merchant_data: Option<Bytes>,
     /// Satoshis per byte; BitPay's extension.
     #[prost(float, optional, tag = "8")]
-    pub(super) required_fee_rate: Option<f32>,
+    pub(in crate::api) required_fee_rate: Option<f32>,
 }
 
 /// The details, and who vouches for them.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct PaymentRequest {
+pub(in crate::api) struct PaymentRequest {
     #[prost(uint32, optional, tag = "1")]
-    pub(super) payment_details_version: Option<u32>,
+    pub(in crate::api) payment_details_version: Option<u32>,
     #[prost(string, optional, tag = "2")]
-    pub(super) pki_type: Option<String>,
+    pub(in crate::api) pki_type: Option<String>,
     #[prost(bytes = "bytes", optional, tag = "3")]
-    pub(super) pki_data: Option<Bytes>,
+    pub(in crate::api) pki_data: Option<Bytes>,
     #[prost(bytes = "bytes", required, tag = "4")]
-    pub(super) serialized_payment_details: Bytes,
+    pub(in crate::api) serialized_payment_details: Bytes,
     /// Present and empty while it is being made.
     #[prost(bytes = "bytes", optional, tag = "5")]
-    pub(super) signature: Option<Bytes>,
+    pub(in crate::api) signature: Option<Bytes>,
 }
 
 /// What a wallet pays with.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Payment {
+pub(in crate::api) struct Payment {
     #[prost(bytes = "bytes", optional, tag = "1")]
-    pub(super) merchant_data: Option<Bytes>,
+    pub(in crate::api) merchant_data: Option<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub(super) transactions: Vec<Bytes>,
+    pub(in crate::api) transactions: Vec<Bytes>,
     #[prost(message, repeated, tag = "3")]
-    pub(super) refund_to: Vec<Output>,
+    pub(in crate::api) refund_to: Vec<Output>,
     #[prost(string, optional, tag = "4")]
-    pub(super) memo: Option<String>,
+    pub(in crate::api) memo: Option<String>,
 }
 
 /// What it is answered. The payment is a message too; here it is the bytes that came, so that they go back to the
 /// letter, whatever else stands in them.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct PaymentAck {
+pub(in crate::api) struct PaymentAck {
     #[prost(bytes = "bytes", required, tag = "1")]
-    pub(super) payment: Bytes,
+    pub(in crate::api) payment: Bytes,
     #[prost(string, optional, tag = "2")]
-    pub(super) memo: Option<String>,
+    pub(in crate::api) memo: Option<String>,
 }
 
 /// A transaction to be looked at; BitPay's extension.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct PaymentVerification {
+pub(in crate::api) struct PaymentVerification {
     #[prost(bytes = "bytes", required, tag = "1")]
-    pub(super) unsigned_transaction: Bytes,
+    pub(in crate::api) unsigned_transaction: Bytes,
     /// The size it will have when it is signed, in bytes.
     #[prost(uint64, required, tag = "2")]
-    pub(super) weighted_size: u64,
+    pub(in crate::api) weighted_size: u64,
 }

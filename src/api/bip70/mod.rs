@@ -15,7 +15,7 @@
 //! There is no field for tokens. A wallet would pay an invoice that asks for some in satoshis alone, and broadcast that
 //! whatever it is told; so such an invoice has no document here.
 
-mod message;
+pub(super) mod message;
 mod payment;
 mod request;
 

@@ -10,23 +10,23 @@ const CHAIN: &str = "BCH";
 
 /// v2: how a wallet wants to pay. Some send the whole option back.
 #[derive(Debug, Deserialize)]
-pub(super) struct Selection {
+pub(in crate::api) struct Selection {
     chain: Option<String>,
     currency: Option<String>,
 }
 
 /// A transaction as a wallet sent it, to be sent back to the letter.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Submitted {
+pub(in crate::api) struct Submitted {
     /// Hexadecimal digits, or what the wallet takes for them.
-    pub(super) hex: String,
+    pub(in crate::api) hex: String,
     /// The size it will have when it is signed, in bytes, by the wallet's word. Some wallets send the unsigned size.
-    pub(super) weighted_size: Option<u64>,
+    pub(in crate::api) weighted_size: Option<u64>,
 }
 
 /// v1: a transaction to be looked at.
 #[derive(Debug, Deserialize)]
-pub(super) struct Proposal {
+pub(in crate::api) struct Proposal {
     currency: Option<String>,
     #[serde(rename = "unsignedTransaction")]
     unsigned_transaction: Value,
@@ -36,10 +36,10 @@ pub(super) struct Proposal {
 
 /// v1 and v2: a transaction to be taken; in v2 also one to be looked at.
 #[derive(Debug)]
-pub(super) struct Payment {
-    pub(super) transaction: Submitted,
+pub(in crate::api) struct Payment {
+    pub(in crate::api) transaction: Submitted,
     /// Whether the transaction stood in the list as in v1: as a text.
-    pub(super) is_v1: bool,
+    pub(in crate::api) is_v1: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,7 +55,7 @@ impl Selection {
     /// # Errors
     ///
     /// [`WalletFault`] if it is none, or selects another chain.
-    pub(super) fn read(body: &[u8]) -> Result<(), WalletFault> {
+    pub(in crate::api) fn read(body: &[u8]) -> Result<(), WalletFault> {
         let Self { chain, currency } = parse(body)?;
         match chain.or(currency) {
             Some(chain) => must_be_ours(&chain),
@@ -70,7 +70,7 @@ impl Proposal {
     /// # Errors
     ///
     /// [`WalletFault`] if it is none, or for another currency.
-    pub(super) fn read(body: &[u8]) -> Result<Submitted, WalletFault> {
+    pub(in crate::api) fn read(body: &[u8]) -> Result<Submitted, WalletFault> {
         let Self { currency, unsigned_transaction, weighted_size } = parse(body)?;
         currency.as_deref().map_or(Ok(()), must_be_ours)?;
         let Value::String(hex) = unsigned_transaction else { return Err(Reason::not_hex().into()) };
@@ -85,7 +85,7 @@ impl Payment {
     /// # Errors
     ///
     /// [`WalletFault`] if it is none, for another chain, or has not exactly one transaction.
-    pub(super) fn read(body: &[u8]) -> Result<Self, WalletFault> {
+    pub(in crate::api) fn read(body: &[u8]) -> Result<Self, WalletFault> {
         let PaymentBody { chain, currency, transactions } = parse(body)?;
         // In v2 the currency can be that of a token on the chain.
         chain.or(currency).as_deref().map_or(Ok(()), must_be_ours)?;

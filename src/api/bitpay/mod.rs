@@ -15,7 +15,7 @@
 //! send placeholders, some the signed transaction itself. It is never broadcast.
 
 mod answer;
-mod body;
+pub(super) mod body;
 mod document;
 
 use axum::{body::Bytes, http::StatusCode, response::Response};

@@ -92,24 +92,27 @@ impl<St: Send + Sync> FromRequestParts<St> for Name {
 
 /// A document that can be asked for with `GET`.
 #[derive(Clone, Copy, Debug)]
-enum Document {
+pub(super) enum Document {
     Invoice,
     JppOptions,
     JppRequest,
     Bip70Request,
 }
 
+/// What can be asked for by its media type; the first is for those that don't say.
+pub(super) const OFFERS: [(&str, Document); 4] = [
+    ("application/json", Document::Invoice),
+    (bitpay::OPTIONS, Document::JppOptions),
+    (bitpay::REQUEST, Document::JppRequest),
+    (bip70::REQUEST, Document::Bip70Request),
+];
+
 async fn show<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
     Name(name): Name,
     headers: HeaderMap,
 ) -> Response {
-    let mut offers = [
-        ("application/json", Document::Invoice),
-        (bitpay::OPTIONS, Document::JppOptions),
-        (bitpay::REQUEST, Document::JppRequest),
-        (bip70::REQUEST, Document::Bip70Request),
-    ];
+    let mut offers = OFFERS;
     if headers.get("x-paypro-version").is_some_and(|version| version.as_bytes().trim_ascii() == b"2") {
         // Whoever says that it speaks JPP v2 and accepts anything means its first document.
         offers.swap(0, 1);
