@@ -24,7 +24,7 @@ pub use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid};
 pub use block::{Block, BlockError};
 pub use fee::{FeeRate, FeeRateError};
 pub use network::{Network, UnknownNetwork};
-pub use script::{ScriptHash, dust_limit, smallest_unlocking_script};
+pub use script::{ScriptHash, dust_limit, largest_unlocking_script, smallest_unlocking_script};
 pub use token::{Capability, Category, MAX_COMMITMENT_BYTES, MAX_TOKEN_AMOUNT, Nft, Token};
 pub use transaction::{MAX_TRANSACTION_BYTES, Output, Transaction, TransactionError};
 

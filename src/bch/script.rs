@@ -59,6 +59,14 @@ pub fn smallest_unlocking_script(script: &Script) -> usize {
     if script.is_p2pkh() { 1 + 65 + 1 + 33 } else { 0 }
 }
 
+/// The most bytes an unlocking script for this locking script has when an ordinary wallet signs; `None` where nothing
+/// is known of it.
+///
+/// For a P2PKH output that is an ECDSA signature (up to 73 bytes with its type) and a compressed key.
+pub fn largest_unlocking_script(script: &Script) -> Option<usize> {
+    script.is_p2pkh().then_some(1 + 73 + 1 + 33)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +97,9 @@ mod tests {
 
     #[test]
     fn unlocking_scripts() {
-        assert_eq!(smallest_unlocking_script(&script(&format!("76a914{}88ac", "00".repeat(20)))), 100);
-        assert_eq!(smallest_unlocking_script(&script(&format!("a914{}87", "00".repeat(20)))), 0);
+        let p2pkh = script(&format!("76a914{}88ac", "00".repeat(20)));
+        assert_eq!((smallest_unlocking_script(&p2pkh), largest_unlocking_script(&p2pkh)), (100, Some(108)));
+        let p2sh = script(&format!("a914{}87", "00".repeat(20)));
+        assert_eq!((smallest_unlocking_script(&p2sh), largest_unlocking_script(&p2sh)), (0, None));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitcoincash::{OutPoint, ScriptBuf, Txid, consensus, hashes::Hash as _};
+use bitcoincash::{OutPoint, ScriptBuf, Txid, consensus, hashes::Hash as _, token::OutputData};
 use bytes::Bytes;
 
 use super::{ScriptHash, Token};
@@ -21,6 +21,13 @@ pub struct Output {
     pub satoshis: u64,
     /// The CashTokens on it.
     pub token: Option<Token>,
+}
+
+impl Output {
+    /// An output of its parts, as the decoder and the node give them. The token data must be well-formed.
+    pub fn new(script: ScriptBuf, satoshis: u64, token: Option<&OutputData>) -> Self {
+        Self { script_hash: ScriptHash::of(&script), script, satoshis, token: token.map(Token::from_output) }
+    }
 }
 
 /// A decoded transaction with its own bytes and its txid.
@@ -89,11 +96,8 @@ impl Transaction {
         let outputs = decoded
             .output
             .iter()
-            .map(|output| Output {
-                script_hash: ScriptHash::of(&output.script_pubkey),
-                script: output.script_pubkey.clone(),
-                satoshis: output.value.to_sat(),
-                token: output.token.as_ref().map(Token::from_output),
+            .map(|output| {
+                Output::new(output.script_pubkey.clone(), output.value.to_sat(), output.token.as_ref())
             })
             .collect();
         Self {

@@ -31,26 +31,45 @@ pub struct Mismatch {
     pub found_satoshis: Option<u64>,
 }
 
-/// Pays every required output with a distinct output, exactly; further outputs are fine. Gives the number of the
-/// output for each required output, in order.
+/// Pays every required output with a distinct output, exactly; further outputs are fine. Gives the name that each
+/// output came with, for each required output, in order.
 ///
 /// Being exact is an equivalence, so the first free output that fits is as good as any other.
 ///
 /// # Errors
 ///
 /// [`Mismatch`] for the first required output that nothing pays.
-pub fn assign_exactly<'a>(
+pub fn assign_exactly<'a, N>(
     required: &[RequiredOutput],
-    outputs: impl IntoIterator<Item = (u32, &'a Output)>,
-) -> Result<Vec<u32>, Mismatch> {
-    let mut free: Vec<(u32, &Output)> = outputs.into_iter().collect();
+    outputs: impl IntoIterator<Item = (N, &'a Output)>,
+) -> Result<Vec<N>, Mismatch> {
+    assign_beside_credits(required, outputs.into_iter().map(|(name, output)| (name, output, None)))
+}
+
+/// As [`assign_exactly`], where some of the outputs are credited already, each for the required output whose number
+/// it comes with. A credit does not move, so whatever is not credited goes where no credit is.
+///
+/// # Errors
+///
+/// [`Mismatch`] for the first required output that nothing pays.
+pub fn assign_beside_credits<'a, N>(
+    required: &[RequiredOutput],
+    outputs: impl IntoIterator<Item = (N, &'a Output, Option<u16>)>,
+) -> Result<Vec<N>, Mismatch> {
+    let mut free: Vec<(N, &Output, Option<u16>)> = outputs.into_iter().collect();
     let mut assigned = Vec::with_capacity(required.len());
     for (index, wanted) in required.iter().enumerate() {
-        let Some(at) = free.iter().position(|(_, output)| is_exact(wanted, output)) else {
+        let fitting = free.iter().enumerate().filter(|(_, (_, output, _))| is_exact(wanted, output));
+        let best = fitting.min_by_key(|(_, (.., credited))| match credited {
+            Some(number) if usize::from(*number) == index => 0,
+            None => 1,
+            Some(_) => 2,
+        });
+        let Some(at) = best.map(|(at, _)| at) else {
             let found_satoshis = free
                 .iter()
-                .find(|(_, output)| output.script == wanted.script)
-                .map(|(_, output)| output.satoshis);
+                .find(|(_, output, _)| output.script == wanted.script)
+                .map(|(_, output, _)| output.satoshis);
             return Err(Mismatch { index, found_satoshis });
         };
         assigned.push(free.remove(at).0);
@@ -97,6 +116,23 @@ mod tests {
         );
         let outputs = [output(2, 5, None), output(1, 1000, None), output(1, 1000, None)];
         assert_eq!(assign(&twice, &outputs), Ok(vec![1, 2]));
+    }
+
+    #[test]
+    fn a_credit_stays_where_it_is() {
+        let twice = [required(1, 1000, None), required(1, 1000, None)];
+        let equal = output(1, 1000, None);
+        let table = [
+            ([None, None], ['a', 'b']),
+            ([None, Some(0)], ['b', 'a']),
+            ([Some(1), None], ['b', 'a']),
+            ([Some(1), Some(0)], ['b', 'a']),
+            ([Some(0), Some(0)], ['a', 'b']),
+        ];
+        for (credited, assigned) in table {
+            let outputs = [('a', &equal, credited[0]), ('b', &equal, credited[1])];
+            assert_eq!(assign_beside_credits(&twice, outputs), Ok(assigned.to_vec()), "{credited:?}");
+        }
     }
 
     #[test]

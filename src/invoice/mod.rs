@@ -22,7 +22,7 @@ mod time;
 
 pub use credit::{Credit, CreditState, Via};
 pub use id::InvoiceId;
-pub use matching::{Mismatch, assign_exactly, is_exact, is_satisfied_by};
+pub use matching::{Mismatch, assign_beside_credits, assign_exactly, is_exact, is_satisfied_by};
 pub use order::{FirstSeen, Order, Sighting};
 pub use standing::{OutputStanding, Settlement, Standing, Status};
 pub use statement::{DoubleSpend, InvoiceState, Level, PayerNote, Phase, Refund, Statement};

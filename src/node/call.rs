@@ -3,6 +3,8 @@
 use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid, token};
 use bytes::Bytes;
 
+use crate::bch::Output;
+
 /// Every call that is ever made. Nothing else can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -230,6 +232,13 @@ pub struct Coin {
     pub confirmations: u32,
     /// Whether it is newly mined (and cannot be spent for 100 blocks).
     pub coinbase: bool,
+}
+
+impl Coin {
+    /// The output it is.
+    pub fn output(&self) -> Output {
+        Output::new(self.script.clone(), self.satoshis, self.token.as_ref())
+    }
 }
 
 /// What became of a broadcast.

@@ -69,6 +69,7 @@ pub use self::proof::{DoubleSpendProof, Score, Spender};
 pub use self::reject::Reject;
 pub(crate) use self::script::{CURVE, SIGHASH_ALL_FORKID, SIGHASH_UTXOS};
 pub use self::standard::dust_threshold;
+pub use self::token::check as check_tokens;
 
 use self::block::Candidate;
 use self::coin::CoinSet;

@@ -24,7 +24,11 @@ struct Purse<'a> {
 }
 
 /// Checks the outputs' tokens against the tokens of `spent`, the output each input spends, in order.
-pub(super) fn check(tx: &Transaction, spent: &[TxOut]) -> Result<(), Reject> {
+///
+/// # Errors
+///
+/// The node's [`Reject`].
+pub fn check(tx: &Transaction, spent: &[TxOut]) -> Result<(), Reject> {
     if tx.output.iter().any(TxOut::has_unparseable_token_data) {
         return Err(Reject::invalid("bad-txns-vout-tokenprefix"));
     }
