@@ -7,7 +7,7 @@ use crate::{
     bch::{Token, TransactionError},
     invoice::{Mismatch, RequiredOutput},
     ledger::Refusal,
-    submit::{InputFault, SubmitError},
+    submit::{FamilyFault, InputFault, MOST_TRANSACTIONS, SubmitError, TokenFault},
 };
 
 /// What kind of failure it is, from which a dialect has its status code.
@@ -54,11 +54,6 @@ impl Reason {
         )
     }
 
-    /// There is nothing to pay with.
-    pub(super) fn no_transaction() -> Self {
-        Self::refused("no_transaction", "A payment must include at least one transaction")
-    }
-
     /// There is no such invoice.
     pub(super) fn not_found() -> Self {
         Self {
@@ -93,7 +88,9 @@ impl From<&SubmitError> for Reason {
     fn from(error: &SubmitError) -> Self {
         match error {
             SubmitError::Refused(refusal) => refusal.into(),
+            SubmitError::Family(fault) => (*fault).into(),
             SubmitError::Inputs(fault) => (*fault).into(),
+            SubmitError::Tokens(fault) => (*fault).into(),
             SubmitError::Fee { paid, required, rate, bytes } => Self::refused(
                 "fee_too_low",
                 format!(
@@ -160,6 +157,52 @@ impl From<InputFault> for Reason {
             ),
         };
         Self { class: Class::Inputs, code, text }
+    }
+}
+
+impl From<FamilyFault> for Reason {
+    fn from(fault: FamilyFault) -> Self {
+        let (code, text) = match fault {
+            FamilyFault::Number(0) => {
+                ("no_transaction", "There is no transaction in your payment".to_owned())
+            }
+            FamilyFault::Number(number) => (
+                "too_many_transactions",
+                format!(
+                    "There are {number} transactions in your payment, and at most {MOST_TRANSACTIONS} are taken at once"
+                ),
+            ),
+            FamilyFault::Repeated(txid) => {
+                ("repeated_transaction", format!("The transaction {txid} is in your payment twice"))
+            }
+            FamilyFault::Conflict(outpoint) => {
+                ("conflicting_transactions", format!("Two transactions of your payment spend {outpoint}"))
+            }
+            FamilyFault::Circle => (
+                "circular_transactions",
+                "The transactions of your payment spend each other's outputs in a circle".to_owned(),
+            ),
+        };
+        Self::refused(code, text)
+    }
+}
+
+impl From<TokenFault> for Reason {
+    fn from(fault: TokenFault) -> Self {
+        let text = match fault {
+            TokenFault::NotHeld { category } => {
+                format!("The transaction pays out tokens of category {category} and takes in none")
+            }
+            TokenFault::TooMuchOut { category, inputs, outputs } => {
+                format!(
+                    "Total input {inputs} tokens of category {category} is less than total output {outputs} tokens"
+                )
+            }
+            TokenFault::Nft { category } => format!(
+                "The transaction pays out an NFT of category {category} that nothing it takes in allows"
+            ),
+        };
+        Self { class: Class::Inputs, code: "tokens_over_inputs", text }
     }
 }
 
@@ -287,6 +330,20 @@ mod tests {
                 SubmitError::Inputs(InputFault::TooMuchOut { inputs: 990, outputs: 1000 }),
                 "outputs_over_inputs",
                 "Total input 990 satoshis is less than total output 1000 satoshis",
+            ),
+            (
+                SubmitError::Tokens(TokenFault::TooMuchOut {
+                    category: Category::from_wire([1; 32]),
+                    inputs: 4,
+                    outputs: 5,
+                }),
+                "tokens_over_inputs",
+                "Total input 4 tokens of category 0101",
+            ),
+            (
+                SubmitError::Family(FamilyFault::Number(17)),
+                "too_many_transactions",
+                "There are 17 transactions in your payment, and at most 16",
             ),
             (SubmitError::NodeAway, "node_away", "same transaction again"),
         ];

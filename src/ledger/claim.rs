@@ -1,79 +1,126 @@
 //! Claims: a submission is on disk before it is broadcast.
 
 use super::{
-    ClaimRequest, Claimed, Judgement, ReadError, Refusal, Rules, View, judge,
+    ClaimRequest, Claimed, Judgement, ReadError, Refusal, Rules, Submitted, View, judge,
     scribe::Scribe,
     tables::{
-        Claim, ClaimState, Claims, Invoices, OpenClaims, Place, Spends, TransactionRecord, Transactions,
+        Claim, ClaimState, Claims, Credits, Invoices, OpenClaims, Place, Spends, TransactionRecord,
+        Transactions,
     },
 };
 use crate::{
-    bch::{Transaction, Txid},
+    bch::{OutPoint, Transaction, Txid},
     invoice::{InvoiceId, PayerNote},
 };
 
 impl<V: View> Scribe<'_, V> {
-    /// Reserves the outputs of a transaction that the named invoice needs. Its other outputs go by the rows of the
-    /// matching rules, and no other payer is kept from paying.
+    /// Reserves the outputs that the named invoice needs of the transactions of a submission, all in one write. Their
+    /// other outputs go by the rows of the matching rules, and no other payer is kept from paying.
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Claimed, ReadError> {
-        let ClaimRequest { invoice: id, transaction: tx, first_seen, note, via } = request;
-        let txid = tx.txid();
-        let known = self.get::<Claims>(&(txid, *id))?;
-        if known.as_ref().is_some_and(|claim| claim.state == ClaimState::Open) {
+        let ClaimRequest { invoice: id, transactions, .. } = request;
+        let mut states = Vec::with_capacity(transactions.len());
+        for submitted in transactions {
+            let claim = self.get::<Claims>(&(submitted.transaction.txid(), *id))?;
+            states.push(claim.map(|claim| claim.state));
+        }
+        let open = states.iter().filter(|state| **state == Some(ClaimState::Open)).count();
+        if open > 0 && !states.iter().any(|state| matches!(state, None | Some(ClaimState::Released))) {
             // A repetition takes up what was left without an answer.
             return Ok(Claimed::Open);
         }
-        match judge(self, self.rules, *id, tx, first_seen, self.now())? {
-            Judgement::Refused(refusal) => Ok(Claimed::Refused(refusal)),
-            Judgement::AlreadyCredited => Ok(Claimed::AlreadyCredited),
-            Judgement::Fits(assignment) => {
-                let Some(mut record) = self.invoice(id)? else {
-                    return Ok(Claimed::Refused(Refusal::NoSuchInvoice));
-                };
-                if record.state.open_claims >= self.rules.most_open_claims {
-                    return Ok(Claimed::Refused(Refusal::TooManyClaims));
-                }
-                let place = self.get::<Transactions>(&txid)?.map(|known| known.place);
-                // Once the network has a transaction anybody can submit it; then whoever does has no say in where
-                // refunds go.
-                let note = match place {
-                    None | Some(Place::Claimed) => note.clone(),
-                    Some(Place::Seen | Place::Mempool | Place::Block { .. } | Place::Lost) => {
-                        PayerNote::default()
-                    }
-                };
-                let claim = Claim {
-                    assignment: assignment.into_iter().zip(0u16..).collect(),
-                    note,
-                    via: *via,
-                    claimed: self.now(),
-                    state: ClaimState::Open,
-                };
-                record.state.open_claims += 1;
-                self.put::<Invoices>(*id, record);
-                self.put::<OpenClaims>((claim.claimed.after(Rules::CLAIM), txid, *id), ());
-                self.put::<Claims>((txid, *id), claim);
-                match place {
-                    Some(place @ (Place::Mempool | Place::Block { .. })) => {
-                        // It is where it should be already: nothing to broadcast, the claim credits it.
-                        self.observe(tx, *first_seen, place)?;
-                        Ok(Claimed::AlreadyCredited)
-                    }
-                    Some(Place::Claimed | Place::Seen | Place::Lost) => Ok(Claimed::Open),
-                    None => {
-                        let record = TransactionRecord {
-                            raw: tx.raw().clone(),
-                            first_seen: Some(*first_seen),
-                            place: Place::Claimed,
-                            outputs: u32::try_from(tx.outputs().len()).unwrap_or(u32::MAX),
-                            coinbase: tx.is_coinbase(),
-                        };
-                        self.put_transaction(tx, None, record)?;
-                        Ok(Claimed::Open)
-                    }
-                }
+        let assignment = match judge(self, self.rules, *id, transactions, self.now())? {
+            Judgement::Refused(refusal) => return Ok(Claimed::Refused(refusal)),
+            Judgement::AlreadyCredited => return Ok(Claimed::AlreadyCredited),
+            Judgement::Fits(assignment) => assignment,
+        };
+        let Some(record) = self.invoice(id)? else {
+            return Ok(Claimed::Refused(Refusal::NoSuchInvoice));
+        };
+        let of_others = record.state.open_claims.saturating_sub(u32::try_from(open).unwrap_or(u32::MAX));
+        if of_others >= self.rules.most_open_claims {
+            return Ok(Claimed::Refused(Refusal::TooManyClaims));
+        }
+        let mut claimed = Claimed::AlreadyCredited;
+        for submitted in transactions {
+            if self.claim_one(request, submitted, &assignment)? {
+                claimed = Claimed::Open;
             }
         }
+        Ok(claimed)
+    }
+
+    /// Claims one transaction of a submission with its part of the assignment, which may be empty. Says whether it is
+    /// to be broadcast.
+    fn claim_one(
+        &mut self,
+        request: &ClaimRequest,
+        submitted: &Submitted,
+        assignment: &[OutPoint],
+    ) -> Result<bool, ReadError> {
+        let Submitted { transaction: tx, first_seen } = submitted;
+        let (id, txid) = (request.invoice, tx.txid());
+        let own = assignment.iter().zip(0u16..).filter(|(outpoint, _)| outpoint.txid == txid);
+        let assignment: Vec<(u32, u16)> = own.map(|(outpoint, number)| (outpoint.vout, number)).collect();
+        if let Some(mut claim) = self.get::<Claims>(&(txid, id))?
+            && claim.state == ClaimState::Open
+        {
+            // It came with others before: what it is for now is the last word.
+            if claim.assignment != assignment {
+                claim.assignment = assignment;
+                self.put::<Claims>((txid, id), claim);
+            }
+            return Ok(true);
+        }
+        let place = self.get::<Transactions>(&txid)?.map(|known| known.place);
+        let is_there = matches!(place, Some(Place::Mempool | Place::Block { .. }));
+        if is_there && self.are_credited(tx, &assignment, id)? {
+            return Ok(false);
+        }
+        // Once the network has a transaction anybody can submit it; then whoever does has no say in where refunds go.
+        let note = match place {
+            None | Some(Place::Claimed) => request.note.clone(),
+            Some(Place::Seen | Place::Mempool | Place::Block { .. } | Place::Lost) => PayerNote::default(),
+        };
+        let Some(mut record) = self.invoice(&id)? else { return Ok(false) };
+        record.state.open_claims += 1;
+        self.put::<Invoices>(id, record);
+        let (claimed, state) = (self.now(), ClaimState::Open);
+        self.put::<OpenClaims>((claimed.after(Rules::CLAIM), txid, id), ());
+        self.put::<Claims>((txid, id), Claim { assignment, note, via: request.via, claimed, state });
+        match place {
+            Some(place @ (Place::Mempool | Place::Block { .. })) => {
+                // It is where it should be already: nothing to broadcast, the claim credits it.
+                self.observe(tx, *first_seen, place)?;
+            }
+            Some(Place::Claimed | Place::Seen | Place::Lost) => {}
+            None => {
+                let record = TransactionRecord {
+                    raw: tx.raw().clone(),
+                    first_seen: Some(*first_seen),
+                    place: Place::Claimed,
+                    outputs: u32::try_from(tx.outputs().len()).unwrap_or(u32::MAX),
+                    coinbase: tx.is_coinbase(),
+                };
+                self.put_transaction(tx, None, record)?;
+            }
+        }
+        Ok(!is_there)
+    }
+
+    /// Whether all that is assigned of a transaction is credited to the invoice.
+    fn are_credited(
+        &self,
+        tx: &Transaction,
+        assignment: &[(u32, u16)],
+        id: InvoiceId,
+    ) -> Result<bool, ReadError> {
+        for (vout, _) in assignment {
+            let credit = self.get::<Credits>(&tx.outpoint(*vout))?;
+            if credit.is_none_or(|credit| credit.invoice != id) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The node refused what was claimed. A transaction that nobody else was heard to know is not kept: anybody can

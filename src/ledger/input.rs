@@ -19,7 +19,8 @@ pub struct Rules {
     pub retention: Option<Duration>,
     /// What happens when two live invoices ask for the same.
     pub shared_outputs: SharedOutputs,
-    /// How many open claims one invoice can have.
+    /// How many open claims of others an invoice can have when a submission comes. One submission claims all its
+    /// transactions or none, so there can be more for a while: by those of one submission less one.
     pub most_open_claims: u32,
 }
 
@@ -81,13 +82,13 @@ pub enum Action {
         /// Who asks.
         merchant: Merchant,
     },
-    /// A wallet submits a transaction for an invoice, and we are about to broadcast it.
+    /// A wallet submits transactions for an invoice, and we are about to broadcast them.
     Claim(Box<ClaimRequest>),
-    /// The node refused what was claimed.
+    /// The node refused what was claimed, or what had to come before it.
     Release {
-        /// The transaction.
-        txid: Txid,
-        /// The invoice it was submitted for.
+        /// The transactions.
+        txids: Vec<Txid>,
+        /// The invoice they were submitted for.
         invoice: InvoiceId,
     },
     /// A transaction was met outside a block.
@@ -170,14 +171,21 @@ pub struct Idempotency {
 pub struct ClaimRequest {
     /// For which invoice.
     pub invoice: InvoiceId,
-    /// What was submitted.
-    pub transaction: Arc<Transaction>,
-    /// When it was first seen.
-    pub first_seen: FirstSeen,
+    /// What was submitted, each transaction once.
+    pub transactions: Vec<Submitted>,
     /// What the payer said.
     pub note: PayerNote,
     /// How it came.
     pub via: Via,
+}
+
+/// A transaction of a submission.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// It.
+    pub transaction: Arc<Transaction>,
+    /// When it was first seen.
+    pub first_seen: FirstSeen,
 }
 
 /// Where a transaction was met.
@@ -237,9 +245,9 @@ pub enum Created {
 /// What a claim comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// The outputs are reserved: broadcast it.
+    /// The outputs are reserved: broadcast what the node does not have.
     Open,
-    /// The transaction is credited to this invoice already.
+    /// What was submitted is credited to this invoice already.
     AlreadyCredited,
     /// It cannot pay this invoice.
     Refused(Refusal),

@@ -43,7 +43,7 @@ mod view;
 pub use event::{Event, EventKind, MOST_CREDITS_IN_AN_EVENT, Subject};
 pub use input::{
     Action, ClaimRequest, Claimed, Created, Creation, Idempotency, Input, Managed, Observation, Outcome,
-    Rules, SharedOutputs,
+    Rules, SharedOutputs, Submitted,
 };
 pub use judge::{Judgement, Refusal, judge};
 pub use read::{event, events_after, statement, unassigned_of};
@@ -75,8 +75,10 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
             Outcome::Managed(scribe.assign(outpoint, invoice, &merchant)?)
         }
         Action::Claim(request) => Outcome::Claimed(scribe.claim(&request)?),
-        Action::Release { txid, invoice } => {
-            scribe.release(txid, invoice)?;
+        Action::Release { txids, invoice } => {
+            for txid in txids {
+                scribe.release(txid, invoice)?;
+            }
             Outcome::Done
         }
         Action::Observed { transaction, first_seen, observation } => {

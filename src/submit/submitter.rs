@@ -4,36 +4,12 @@ use std::{future::Future, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-use super::{Answer, Course, Moment, Step, SubmitError};
+use super::{Accepted, Answer, Course, Moment, Step, Submission, SubmitError};
 use crate::{
-    bch::Transaction,
     engine::{Engine, Sightings},
-    invoice::{InvoiceId, PayerNote, Via},
     ledger::{Action, Rules, View},
     node::{Lane, Rpc},
 };
-
-/// A transaction that a wallet hands over for one invoice.
-#[derive(Clone, Debug)]
-pub struct Submission {
-    /// For which invoice.
-    pub invoice: InvoiceId,
-    /// The transaction; for a verification it may be unsigned.
-    pub transaction: Arc<Transaction>,
-    /// What the payer said.
-    pub note: PayerNote,
-    /// How it came.
-    pub via: Via,
-}
-
-/// A submission that was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// It would be taken if it were signed and submitted.
-    Valid,
-    /// It is credited.
-    Credited,
-}
 
 /// Takes submissions. Cheap to clone.
 #[derive(Debug)]
@@ -72,7 +48,7 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
         Self { store, engine, rpc, sightings, rules: Arc::new(rules), room: Arc::new(Semaphore::new(most)) }
     }
 
-    /// Checks a transaction as [`Submitter::pay`] would, without any effect: nothing is claimed, nothing is
+    /// Checks a submission as [`Submitter::pay`] would, without any effect: nothing is claimed, nothing is
     /// broadcast, signed or not.
     ///
     /// # Errors
@@ -107,11 +83,8 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
     async fn run(&self, mut course: Course) -> Result<Accepted, SubmitError> {
         let mut answer = Answer::Begin;
         loop {
-            let moment = Moment {
-                now: self.engine.now(),
-                order: self.engine.order(),
-                seen: self.sightings.get(&course.txid()),
-            };
+            let moment =
+                Moment { now: self.engine.now(), order: self.engine.order(), sightings: &self.sightings };
             let step = course.on(answer, &*self.store, moment).map_err(|error| {
                 tracing::error!(%error, "a submission could not be judged");
                 SubmitError::Unavailable

@@ -9,3 +9,5 @@ mod following;
 mod node;
 mod submitting;
 mod town;
+mod unions;
+mod verifying;

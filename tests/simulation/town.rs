@@ -13,6 +13,7 @@ use jppd::{
         self, Action, Created, Creation, Event, EventKind, Input, MemoryView, Outcome, Reads, Rules,
         tables::Counters,
     },
+    node::NodeError,
     submit::{self, Accepted, Course, Submission, SubmitError},
 };
 use regtest::{
@@ -77,6 +78,11 @@ impl Town {
     pub(crate) fn restart(&mut self) {
         self.memory = Arc::default();
         self.sightings = Arc::default();
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Lets time pass.
@@ -154,11 +160,20 @@ impl Town {
 
     /// An invoice for one output, open for a quarter of an hour.
     pub(crate) fn invoice(&mut self, script: &ScriptBuf, satoshis: u64) -> Result<InvoiceId> {
+        self.invoice_of(&[(script.clone(), satoshis)])
+    }
+
+    /// The same for several outputs.
+    pub(crate) fn invoice_of(&mut self, asked: &[(ScriptBuf, u64)]) -> Result<InvoiceId> {
         self.invoices += 1;
         let id = InvoiceId::from_bytes([self.invoices; 16]);
-        let address = Address::of_script(script, Network::Regtest).context("an address")?;
+        let mut outputs = Vec::new();
+        for (script, satoshis) in asked {
+            let address = Address::of_script(script, Network::Regtest).context("an address")?;
+            outputs.push(RequiredOutput::new(&address, *satoshis, None, None));
+        }
         let draft = Draft {
-            outputs: vec![RequiredOutput::new(&address, satoshis, None, None)],
+            outputs,
             memo: None,
             merchant_data: None,
             expires: self.now.after(Duration::from_secs(900)),
@@ -273,7 +288,16 @@ impl Town {
         invoice: InvoiceId,
         tx: &bitcoincash::Transaction,
     ) -> Result<std::result::Result<Accepted, SubmitError>> {
-        let payment = self.begin_payment(invoice, tx)?;
+        self.pay_all(invoice, &[tx])
+    }
+
+    /// Pays with several transactions at once.
+    pub(crate) fn pay_all(
+        &mut self,
+        invoice: InvoiceId,
+        txs: &[&bitcoincash::Transaction],
+    ) -> Result<std::result::Result<Accepted, SubmitError>> {
+        let payment = self.begin_payments(invoice, txs)?;
         self.finish(payment)
     }
 
@@ -283,9 +307,31 @@ impl Town {
         invoice: InvoiceId,
         tx: &bitcoincash::Transaction,
     ) -> Result<Paying> {
-        let transaction = Transaction::decode_submitted(consensus::serialize(tx).into())?.shared();
-        let submission = Submission { invoice, transaction, note: PayerNote::default(), via: Via::Api };
-        let mut course = Course::pay(submission, self.rules.clone());
+        self.begin_payments(invoice, &[tx])
+    }
+
+    /// The same with several transactions.
+    pub(crate) fn begin_payments(
+        &mut self,
+        invoice: InvoiceId,
+        txs: &[&bitcoincash::Transaction],
+    ) -> Result<Paying> {
+        let course = Course::pay(submission(invoice, txs)?, self.rules.clone());
+        self.begin(course)
+    }
+
+    /// A verification that has not asked anybody yet.
+    pub(crate) fn begin_verification(
+        &mut self,
+        invoice: InvoiceId,
+        tx: &bitcoincash::Transaction,
+        weighted_size: Option<usize>,
+    ) -> Result<Paying> {
+        let submission = Submission { weighted_size, ..submission(invoice, &[tx])? };
+        self.begin(Course::verify(submission, self.rules.clone()))
+    }
+
+    fn begin(&mut self, mut course: Course) -> Result<Paying> {
         let step = self.ask_course(&mut course, submit::Answer::Begin)?;
         Ok(Paying { course, step })
     }
@@ -318,6 +364,17 @@ impl Town {
         }
     }
 
+    /// The node goes away before it answers what it was asked last; then to the end.
+    pub(crate) fn lose_answer(
+        &mut self,
+        payment: Paying,
+    ) -> Result<std::result::Result<Accepted, SubmitError>> {
+        let Paying { mut course, step } = payment;
+        ensure!(matches!(step, submit::Step::Ask(_)), "the node was not asked");
+        let step = self.ask_course(&mut course, submit::Answer::Node(Err(NodeError::Unreachable)))?;
+        self.finish(Paying { course, step })
+    }
+
     /// One step. `Err` is the end.
     fn take(
         &mut self,
@@ -340,10 +397,18 @@ impl Town {
     }
 
     fn ask_course(&mut self, course: &mut Course, answer: submit::Answer) -> Result<submit::Step> {
-        let seen = self.sightings.get(&course.txid());
-        let moment = submit::Moment { now: self.now, order: self.order()?, seen };
+        let moment = submit::Moment { now: self.now, order: self.order()?, sightings: &self.sightings };
         Ok(course.on(answer, &self.view, moment)?)
     }
+}
+
+fn submission(invoice: InvoiceId, txs: &[&bitcoincash::Transaction]) -> Result<Submission> {
+    let mut transactions = Vec::new();
+    for tx in txs {
+        transactions.push(Transaction::decode_submitted(consensus::serialize(*tx).into())?.shared());
+    }
+    let (note, via) = (PayerNote::default(), Via::Api);
+    Ok(Submission { invoice, transactions, note, via, weighted_size: None })
 }
 
 /// A locking script that nobody has the key of.

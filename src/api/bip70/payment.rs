@@ -19,7 +19,7 @@ use crate::{
     bch::{Address, MAX_MONEY, ScriptBuf},
     invoice::{InvoiceId, PayerNote, Refund, Statement, Via},
     ledger::View,
-    submit::Submission,
+    submit::{MOST_TRANSACTIONS, Submission},
 };
 
 /// The longest locking script that the network has (10,000 bytes).
@@ -37,7 +37,7 @@ pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
 ) -> Result<Response, WalletFault> {
     let payment = Payment::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
     let note = note(&payment, &shared.state.settings);
-    let submission = submission(statement.invoice.id, &payment.transactions, note);
+    let submission = submission(statement.invoice.id, &payment.transactions, note, None);
     shared.pay(submission).await.map_err(fault)?;
     let memo = Some("Thank you, the payment was received".to_owned());
     Ok(binary(ACK, &PaymentAck { payment: body, memo }))
@@ -54,8 +54,9 @@ pub(in crate::api) async fn verify<S: View + Send + Sync + 'static>(
     body: &Bytes,
 ) -> Result<Response, WalletFault> {
     let verification = PaymentVerification::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
+    let weighted_size = usize::try_from(verification.weighted_size).ok();
     let transactions = [verification.unsigned_transaction];
-    let submission = submission(statement.invoice.id, &transactions, PayerNote::default());
+    let submission = submission(statement.invoice.id, &transactions, PayerNote::default(), weighted_size);
     shared.verify(submission).await.map_err(fault)?;
     let [transaction] = transactions;
     let payment = Payment { transactions: vec![transaction], ..Payment::default() };
@@ -63,10 +64,17 @@ pub(in crate::api) async fn verify<S: View + Send + Sync + 'static>(
     Ok(binary(ACK, &PaymentAck { payment: payment.encode_to_vec().into(), memo }))
 }
 
-fn submission(invoice: InvoiceId, transactions: &[Bytes], note: PayerNote) -> Result<Submission, Reason> {
-    let [transaction] = transactions else { return Err(Reason::no_transaction()) };
-    let transaction = transaction_of_bytes(transaction.clone())?.shared();
-    Ok(Submission { invoice, transaction, note, via: Via::Bip70 })
+fn submission(
+    invoice: InvoiceId,
+    transactions: &[Bytes],
+    note: PayerNote,
+    weighted_size: Option<usize>,
+) -> Result<Submission, Reason> {
+    // How many there may be is a rule of submissions; here nobody decodes more than that.
+    let decoded = transactions.iter().take(MOST_TRANSACTIONS + 1);
+    let transactions: Vec<_> =
+        decoded.map(|raw| Ok(transaction_of_bytes(raw.clone())?.shared())).collect::<Result<_, Reason>>()?;
+    Ok(Submission { invoice, transactions, note, via: Via::Bip70, weighted_size })
 }
 
 /// What the payer says with a payment. None of it is worth a payment: what is too long is cut, and what is no output

@@ -130,8 +130,9 @@ async fn would_be_taken<S: View + Send + Sync + 'static>(
 }
 
 fn submission(invoice: InvoiceId, submitted: &Submitted) -> Result<Submission, Reason> {
-    let transaction = transaction_of_hex(&submitted.hex)?.shared();
-    Ok(Submission { invoice, transaction, note: PayerNote::default(), via: Via::Jpp })
+    let transactions = vec![transaction_of_hex(&submitted.hex)?.shared()];
+    let weighted_size = submitted.weighted_size.and_then(|size| usize::try_from(size).ok());
+    Ok(Submission { invoice, transactions, note: PayerNote::default(), via: Via::Jpp, weighted_size })
 }
 
 /// JPP has a status code of its own for inputs that cannot be spent.

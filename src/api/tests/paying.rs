@@ -67,6 +67,25 @@ async fn a_payment_and_the_same_again() {
     assert_eq!(answer, json!({"non_field_errors": [older]}));
 }
 
+/// Some wallets verify before they sign, and of those some put something in the place of the signatures.
+#[tokio::test]
+async fn signed_or_not_a_verification_sends_nothing() {
+    let node = Node::start(&coin_for(1000));
+    let server = Setup::new().with_node(&node).start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    let template: bitcoincash::Transaction =
+        bitcoincash::consensus::deserialize(paying(7, &[(1, 1000)]).raw()).unwrap();
+    for unlocking in [vec![], vec![0; 100], vec![0x5a; 107], vec![0; 250]] {
+        let mut tx = template.clone();
+        tx.input[0].script_sig = unlocking.clone().into();
+        let body = json!({"raw_tx_hex": hex::encode(bitcoincash::consensus::serialize(&tx))});
+        let verified = server.post(&format!("/i/{id}/verify"), &body).await;
+        assert_eq!(verified.expect(200), json!({"valid": true}), "{} bytes", unlocking.len());
+    }
+    assert_eq!(node.sent(), Vec::<String>::new());
+    assert_eq!(server.invoice(&id).await["status"], "pending");
+}
+
 #[tokio::test]
 async fn what_is_refused() {
     let node = Node::start(&coin_for(1000));

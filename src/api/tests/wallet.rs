@@ -462,7 +462,7 @@ async fn protobuf_that_is_none() {
         (b"\x12\x05\x00", unreadable),
         (b"\x10\x01", unreadable),
         (b"\x22\x01\xff", unreadable),
-        (b"", "must include at least one transaction"),
+        (b"", "There is no transaction in your payment"),
         (b"\x12\x01\x00", "unable to parse the transaction"),
     ];
     for (body, expected) in table {

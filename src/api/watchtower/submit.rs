@@ -76,7 +76,8 @@ async fn taken<S: View + Send + Sync + 'static>(
 }
 
 fn submission(invoice: InvoiceId, raw: &str, note: PayerNote) -> Result<Submission, Reason> {
-    Ok(Submission { invoice, transaction: transaction_of_hex(raw)?.shared(), note, via: Via::Api })
+    let transactions = vec![transaction_of_hex(raw)?.shared()];
+    Ok(Submission { invoice, transactions, note, via: Via::Api, weighted_size: None })
 }
 
 /// A reason in this dialect; what is refused is wrapped as the endpoint wraps it.

@@ -13,6 +13,7 @@ mod property;
 mod rows;
 mod spent_twice;
 mod time;
+mod unions;
 mod world;
 
 use world::{World, invoice_id, shop, token};

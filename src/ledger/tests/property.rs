@@ -19,8 +19,8 @@ enum Step {
     Create { outputs: Vec<(u8, u64, bool)>, confirmations: u8, other: bool, key: Option<u8> },
     Cancel(u8),
     Assign { tx: usize, vout: u32, invoice: u8 },
-    Claim { tx: usize, invoice: u8 },
-    Release { tx: usize, invoice: u8 },
+    Claim { txs: Vec<usize>, invoice: u8 },
+    Release { txs: Vec<usize>, invoice: u8 },
     Observe { tx: usize, mempool: bool, evidence: u8 },
     Lose(usize),
     Part(Vec<usize>),
@@ -38,6 +38,12 @@ fn output() -> impl Strategy<Value = (u8, u64, bool)> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let tx = || 0usize..24;
     let some = || prop::collection::vec(0usize..24, 0..4);
+    let submitted = || {
+        prop_oneof![
+            2 => tx().prop_map(|tx| vec![tx]),
+            1 => prop::collection::btree_set(0usize..24, 1..4).prop_map(|txs| txs.into_iter().collect()),
+        ]
+    };
     let step = prop_oneof![
         6 => (
             prop::collection::vec(output(), 1..4),
@@ -47,8 +53,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ).prop_map(|(outputs, confirmations, other, key)| Step::Create { outputs, confirmations, other, key }),
         1 => (0u8..12).prop_map(Step::Cancel),
         2 => (tx(), 0u32..3, 0u8..12).prop_map(|(tx, vout, invoice)| Step::Assign { tx, vout, invoice }),
-        6 => (tx(), 0u8..12).prop_map(|(tx, invoice)| Step::Claim { tx, invoice }),
-        2 => (tx(), 0u8..12).prop_map(|(tx, invoice)| Step::Release { tx, invoice }),
+        6 => (submitted(), 0u8..12).prop_map(|(txs, invoice)| Step::Claim { txs, invoice }),
+        2 => (submitted(), 0u8..12).prop_map(|(txs, invoice)| Step::Release { txs, invoice }),
         12 => (tx(), prop::bool::weighted(0.7), 0u8..8)
             .prop_map(|(tx, mempool, evidence)| Step::Observe { tx, mempool, evidence }),
         3 => tx().prop_map(Step::Lose),
@@ -193,20 +199,20 @@ impl Driver {
                 let invoice = self.id(invoice);
                 self.input(Action::Assign { outpoint, invoice, merchant: shop() });
             }
-            Step::Claim { tx, invoice } => {
-                let request = ClaimRequest {
-                    invoice: self.id(invoice),
-                    transaction: self.txs[tx].clone(),
-                    first_seen: self.world.seen_now(),
-                    note: PayerNote::default(),
-                    via: Via::Jpp,
-                };
-                if !request.transaction.is_coinbase() {
+            Step::Claim { txs, invoice } => {
+                let first_seen = self.world.seen_now();
+                let txs = txs.iter().map(|tx| self.txs[*tx].clone()).filter(|tx| !tx.is_coinbase());
+                let transactions: Vec<_> =
+                    txs.map(|transaction| Submitted { transaction, first_seen }).collect();
+                let (invoice, note) = (self.id(invoice), PayerNote::default());
+                if !transactions.is_empty() {
+                    let request = ClaimRequest { invoice, transactions, note, via: Via::Jpp };
                     self.input(Action::Claim(Box::new(request)));
                 }
             }
-            Step::Release { tx, invoice } => {
-                self.input(Action::Release { txid: self.txs[tx].txid(), invoice: self.id(invoice) });
+            Step::Release { txs, invoice } => {
+                let txids = txs.iter().map(|tx| self.txs[*tx].txid()).collect();
+                self.input(Action::Release { txids, invoice: self.id(invoice) });
             }
             Step::Observe { tx, mempool, evidence } => {
                 let transaction = self.txs[tx].clone();

@@ -234,6 +234,13 @@ impl World {
         self.claim_as(invoice, tx, self.seen_now(), "")
     }
 
+    /// Several transactions at once.
+    pub(super) fn claim_all(&mut self, invoice: InvoiceId, txs: &[&Arc<Transaction>]) -> Claimed {
+        let first_seen = self.seen_now();
+        let submitted = txs.iter().map(|tx| Submitted { transaction: (*tx).clone(), first_seen }).collect();
+        self.claim_these(invoice, submitted, "")
+    }
+
     pub(super) fn claim_as(
         &mut self,
         invoice: InvoiceId,
@@ -241,12 +248,18 @@ impl World {
         first_seen: FirstSeen,
         memo: &str,
     ) -> Claimed {
+        self.claim_these(invoice, vec![Submitted { transaction: tx.clone(), first_seen }], memo)
+    }
+
+    fn claim_these(&mut self, invoice: InvoiceId, transactions: Vec<Submitted>, memo: &str) -> Claimed {
         let memo = (!memo.is_empty()).then(|| memo.to_owned());
         let note = PayerNote { memo, refund_to: Vec::new() };
-        let request = ClaimRequest { invoice, transaction: tx.clone(), first_seen, note, via: Via::Jpp };
-        let judged = judge(&self.view, &self.rules, invoice, tx, &first_seen, self.now).unwrap();
-        let known = self.view.claims.get(&(tx.txid(), invoice));
-        let repeated = known.is_some_and(|claim| claim.state == tables::ClaimState::Open);
+        let judged = judge(&self.view, &self.rules, invoice, &transactions, self.now).unwrap();
+        let claims = transactions.iter().map(|tx| self.view.claims.get(&(tx.transaction.txid(), invoice)));
+        let states: Vec<_> = claims.map(|claim| claim.map(|claim| claim.state)).collect();
+        let repeated = states.contains(&Some(tables::ClaimState::Open))
+            && !states.iter().any(|state| matches!(state, None | Some(tables::ClaimState::Released)));
+        let request = ClaimRequest { invoice, transactions, note, via: Via::Jpp };
         let claimed = match self.input(Action::Claim(Box::new(request))) {
             Outcome::Claimed(claimed) => claimed,
             other => panic!("{other:?}"),
@@ -264,7 +277,11 @@ impl World {
     }
 
     pub(super) fn release(&mut self, invoice: InvoiceId, tx: &Arc<Transaction>) {
-        self.input(Action::Release { txid: tx.txid(), invoice });
+        self.release_all(invoice, &[tx]);
+    }
+
+    pub(super) fn release_all(&mut self, invoice: InvoiceId, txs: &[&Arc<Transaction>]) {
+        self.input(Action::Release { txids: txs.iter().map(|tx| tx.txid()).collect(), invoice });
     }
 
     // The chain.

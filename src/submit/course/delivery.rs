@@ -1,0 +1,121 @@
+//! The second half of a course: one claim for all transactions, then each to the node, parents first.
+
+use std::sync::Arc;
+
+use super::{Course, Moment, Stage, Step, done, is_walked, is_with_node};
+use crate::{
+    bch::{BlockHash, Transaction, Txid},
+    engine::EngineError,
+    ledger::{
+        Action, ClaimRequest, Claimed, Observation, Outcome, ReadError, Reads, View,
+        tables::{Place, Transactions},
+    },
+    node::{Coin, Request, SendOutcome},
+    submit::{Accepted, InputFault, SubmitError, checks::missing},
+};
+
+/// The node's words for what has no input any more.
+const MISSING_INPUTS: &str = "Missing inputs";
+
+impl Course {
+    pub(super) fn ask_claim(&mut self, moment: Moment<'_>) -> Step {
+        self.stage = Stage::Claim;
+        Step::Apply(Box::new(Action::Claim(Box::new(ClaimRequest {
+            invoice: self.submission.invoice,
+            transactions: self.submitted(moment),
+            note: self.submission.note.clone(),
+            via: self.submission.via,
+        }))))
+    }
+
+    pub(super) fn claimed<V: View>(
+        &mut self,
+        outcome: Result<Outcome, EngineError>,
+        view: &V,
+    ) -> Result<Step, ReadError> {
+        Ok(match outcome {
+            Ok(Outcome::Claimed(Claimed::Open)) => return self.deliver_next(view),
+            Ok(Outcome::Claimed(Claimed::AlreadyCredited)) => done(Ok(Accepted::Credited)),
+            Ok(Outcome::Claimed(Claimed::Refused(refusal))) => done(Err(SubmitError::Refused(refusal))),
+            Ok(Outcome::Done | Outcome::Created(_) | Outcome::Managed(_)) => {
+                done(Err(SubmitError::Unavailable))
+            }
+            Err(error) => done(Err(error.into())),
+        })
+    }
+
+    /// Hands over the next transaction that the node does not have.
+    fn deliver_next<V: View>(&mut self, view: &V) -> Result<Step, ReadError> {
+        for tx in &self.transactions {
+            if self.delivered.contains(&tx.txid()) {
+                continue;
+            }
+            if is_with_node(Reads::<Transactions>::get(view, &tx.txid())?.as_ref()) {
+                self.delivered.insert(tx.txid());
+                continue;
+            }
+            self.stage = Stage::Broadcast(tx.clone());
+            return Ok(Step::Ask(Request::Send(tx.raw().clone())));
+        }
+        Ok(done(Ok(Accepted::Credited)))
+    }
+
+    pub(super) fn sent(&mut self, tx: Arc<Transaction>, sent: SendOutcome, moment: Moment<'_>) -> Step {
+        match sent {
+            // Between the checks and the broadcast it can be mined; the block walk says where, from here on it
+            // counts either way.
+            SendOutcome::Accepted | SendOutcome::AlreadyInChain => self.credit(tx, moment),
+            // The node says this of a transaction in a block, too, once its outputs are spent.
+            SendOutcome::MissingInputs => self.ask_inputs(tx, Stage::Gone),
+            SendOutcome::Refused { message, .. } => self.release(SubmitError::RefusedByNode(message)),
+        }
+    }
+
+    /// The node has it.
+    pub(super) fn credit(&mut self, tx: Arc<Transaction>, moment: Moment<'_>) -> Step {
+        let first_seen = self.first_seen(tx.txid(), moment);
+        self.stage = Stage::Credit(tx.clone());
+        let observation = Observation::Mempool;
+        Step::Apply(Box::new(Action::Observed { transaction: tx, first_seen, observation }))
+    }
+
+    /// The node has it, and so do our records; the next one.
+    pub(super) fn taken<V: View>(&mut self, txid: Txid, view: &V) -> Result<Step, ReadError> {
+        self.delivered.insert(txid);
+        self.deliver_next(view)
+    }
+
+    /// The node misses inputs of a transaction and does not have it in its mempool; these are the coins it has.
+    pub(super) fn gone(&mut self, tx: Arc<Transaction>, coins: &[Option<Coin>]) -> Step {
+        let error = match missing(&tx, coins) {
+            Some(gone) => SubmitError::Inputs(InputFault::Missing(gone)),
+            // They came back in between: a payer who tries again will be taken.
+            None => SubmitError::RefusedByNode(MISSING_INPUTS.to_owned()),
+        };
+        self.ask_best_block(Stage::Unwalked(tx, error))
+    }
+
+    /// The end of the node's chain, when inputs of a transaction are gone.
+    pub(super) fn unwalked<V: View>(
+        &mut self,
+        tx: &Transaction,
+        error: SubmitError,
+        best: BlockHash,
+        view: &V,
+    ) -> Result<Step, ReadError> {
+        let known = Reads::<Transactions>::get(view, &tx.txid())?;
+        if known.is_some_and(|known| matches!(known.place, Place::Block { .. })) {
+            return self.taken(tx.txid(), view);
+        }
+        // The walk may find it in the next block: the claim stays, and a repetition takes it up.
+        if is_walked(view, best)? { Ok(self.release(error)) } else { Ok(done(Err(SubmitError::NodeAway))) }
+    }
+
+    /// What the node did not take is given back, and with it what was to come after; then the payer is told why.
+    fn release(&mut self, refusal: SubmitError) -> Step {
+        let mut txids = self.txids();
+        txids.retain(|txid| !self.delivered.contains(txid));
+        self.stage = Stage::Release(refusal);
+        Step::Apply(Box::new(Action::Release { txids, invoice: self.submission.invoice }))
+    }
+}

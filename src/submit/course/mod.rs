@@ -1,0 +1,276 @@
+//! The course of one submission: a state machine that asks for one thing at a time.
+//!
+//! First every transaction is looked at ([`inputs`]), then all are claimed at once and handed over one after the other
+//! ([`delivery`]). Parents always come before their children.
+
+mod delivery;
+mod inputs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{Accepted, InputFault, Submission, SubmitError, checks::check_shape, family::parents_first};
+use crate::{
+    bch::{BlockHash, OutPoint, Output, Transaction, Txid},
+    engine::{EngineError, Sightings},
+    invoice::{FirstSeen, Order, Sighting, Timestamp},
+    ledger::{
+        Action, Judgement, Outcome, ReadError, Reads, Refusal, Rules, Submitted, View, judge,
+        tables::{Blocks, Chain, Place, TransactionRecord, Transactions},
+    },
+    node::{NodeError, Reply, Request},
+};
+
+/// What the course asks for.
+#[derive(Debug)]
+pub enum Step {
+    /// This of the node.
+    Ask(Request),
+    /// Time.
+    Pause(Duration),
+    /// This of the engine.
+    Apply(Box<Action>),
+    /// Nothing more.
+    Done(Result<Accepted, SubmitError>),
+}
+
+/// What it is given.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing yet.
+    Begin,
+    /// The node's reply.
+    Node(Result<Reply, NodeError>),
+    /// The pause is over.
+    Paused,
+    /// The engine's outcome.
+    Applied(Result<Outcome, EngineError>),
+}
+
+/// What is known at the moment of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'m> {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// The position up to which everything is on disk.
+    pub order: Order,
+    /// When transactions were first seen, as far as they were.
+    pub sightings: &'m Sightings,
+}
+
+/// One submission on its way.
+#[derive(Debug)]
+pub struct Course {
+    submission: Submission,
+    rules: Arc<Rules>,
+    stage: Stage,
+    /// Whether it ends before anything is claimed.
+    verify: bool,
+    /// Its transactions, parents first.
+    transactions: Vec<Arc<Transaction>>,
+    /// When they were first there, as far as is known.
+    seen: BTreeMap<Txid, FirstSeen>,
+    /// Those that were looked at.
+    inputs: BTreeMap<Txid, Inputs>,
+    /// Those that the node took.
+    delivered: BTreeSet<Txid>,
+    /// Whether a missing parent was waited for.
+    waited: bool,
+}
+
+/// What is known of the inputs of a transaction.
+#[derive(Debug)]
+enum Inputs {
+    /// The node has the transaction: it spends them itself, and they were judged there.
+    Spent,
+    /// They can be spent: these outputs, in order.
+    Free(Vec<Output>),
+}
+
+/// What was asked last, and of which transaction.
+#[derive(Clone, Debug)]
+enum Stage {
+    Start,
+    Inputs(Arc<Transaction>),
+    Parent(Arc<Transaction>),
+    /// Its inputs are gone: perhaps because it is in a block itself.
+    OwnOutputs(Arc<Transaction>, OutPoint),
+    /// It may be in a block: this is what is wrong with it if our walk has passed all of them.
+    Mined(Arc<Transaction>, SubmitError),
+    Claim,
+    Broadcast(Arc<Transaction>),
+    Credit(Arc<Transaction>),
+    /// The node says that inputs are missing of what is claimed: which?
+    Gone(Arc<Transaction>),
+    /// And is it in a block that our walk has not passed?
+    Unwalked(Arc<Transaction>, SubmitError),
+    /// The node refused it; the claims are given back before that is told.
+    Release(SubmitError),
+}
+
+impl Course {
+    /// The course of a verification.
+    pub fn verify(submission: Submission, rules: Arc<Rules>) -> Self {
+        Self {
+            submission,
+            rules,
+            stage: Stage::Start,
+            verify: true,
+            transactions: Vec::new(),
+            seen: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            delivered: BTreeSet::new(),
+            waited: false,
+        }
+    }
+
+    /// The course of a payment.
+    pub fn pay(submission: Submission, rules: Arc<Rules>) -> Self {
+        Self { verify: false, ..Self::verify(submission, rules) }
+    }
+
+    /// Takes an answer and says what is next.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the view could not be read.
+    pub fn on<V: View>(&mut self, answer: Answer, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
+        match (self.stage.clone(), answer) {
+            (Stage::Start, Answer::Begin) => self.start(view, moment),
+            (Stage::Inputs(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => match entry {
+                Some(entry) => self.met(&tx, &entry, view, moment),
+                None => self.looked_at(tx, &coins, view, moment),
+            },
+            (Stage::Parent(tx), Answer::Paused) => Ok(self.ask_inputs(tx, Stage::Inputs)),
+            (Stage::OwnOutputs(tx, gone), Answer::Node(Ok(Reply::Unspent(coins)))) => {
+                // What the block walk has passed and not credited was there before the invoice; of what is in a
+                // block and spent already only its missing inputs are to be seen.
+                let in_a_block = coins.iter().any(Option::is_some);
+                let error = if in_a_block {
+                    SubmitError::Refused(Refusal::Older)
+                } else {
+                    SubmitError::Inputs(InputFault::Missing(gone))
+                };
+                Ok(self.ask_best_block(Stage::Mined(tx, error)))
+            }
+            (Stage::Mined(tx, error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
+                // What our walk has not passed yet will be credited in a moment, or refused then.
+                let error = if is_walked(view, best)? { error } else { SubmitError::NodeAway };
+                self.unless_met(&tx, error, view, moment)
+            }
+            (Stage::Claim, Answer::Applied(outcome)) => self.claimed(outcome, view),
+            (Stage::Broadcast(tx), Answer::Node(Ok(Reply::Sent(sent)))) => Ok(self.sent(tx, sent, moment)),
+            (Stage::Credit(tx), Answer::Applied(Ok(_))) => self.taken(tx.txid(), view),
+            (Stage::Gone(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => Ok(match entry {
+                Some(_) => self.credit(tx, moment),
+                None => self.gone(tx, &coins),
+            }),
+            (Stage::Unwalked(tx, error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
+                self.unwalked(&tx, error, best, view)
+            }
+            (Stage::Release(error), Answer::Applied(released)) => {
+                // Given back or not, the node said no: that is what the payer needs to know. A claim that stays
+                // keeps nobody from paying.
+                if let Err(error) = released {
+                    tracing::warn!(%error, txids = ?self.txids(), "a refused claim could not be released");
+                }
+                Ok(done(Err(error)))
+            }
+            (_, Answer::Applied(Err(error))) => Ok(done(Err(error.into()))),
+            (_, Answer::Node(Err(error))) => {
+                tracing::info!(%error, txids = ?self.txids(), "the node did not answer for a submission");
+                Ok(done(Err(SubmitError::NodeAway)))
+            }
+            (stage, answer) => {
+                tracing::error!(?stage, ?answer, "a submission was given an answer to another question");
+                Ok(done(Err(SubmitError::Unavailable)))
+            }
+        }
+    }
+
+    fn start<V: View>(&mut self, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
+        self.transactions = match parents_first(&self.submission.transactions) {
+            Ok(transactions) => transactions,
+            Err(fault) => return Ok(done(Err(SubmitError::Family(fault)))),
+        };
+        for tx in &self.transactions {
+            let txid = tx.txid();
+            let known = Reads::<Transactions>::get(view, &txid)?;
+            if is_with_node(known.as_ref()) {
+                self.inputs.insert(txid, Inputs::Spent);
+            }
+            let first_seen = known.and_then(|known| known.first_seen);
+            if let Some(seen) = first_seen.or_else(|| moment.sightings.get(&txid)) {
+                self.seen.insert(txid, seen);
+            }
+        }
+        match self.judge(view, moment)? {
+            Judgement::Refused(refusal) => return Ok(done(Err(SubmitError::Refused(refusal)))),
+            Judgement::AlreadyCredited => return Ok(self.checked(moment)),
+            Judgement::Fits(_) => {}
+        }
+        for tx in &self.transactions {
+            if let Err(fault) = check_shape(tx) {
+                return Ok(done(Err(SubmitError::Inputs(fault))));
+            }
+        }
+        self.next_inputs(view, moment)
+    }
+
+    /// Every check that can be made is passed.
+    fn checked(&mut self, moment: Moment<'_>) -> Step {
+        if self.verify { done(Ok(Accepted::Valid)) } else { self.ask_claim(moment) }
+    }
+
+    fn judge<V: View>(&self, view: &V, moment: Moment<'_>) -> Result<Judgement, ReadError> {
+        judge(view, &self.rules, self.submission.invoice, &self.submitted(moment), moment.now)
+    }
+
+    /// The transactions as the ledger is told of them.
+    fn submitted(&self, moment: Moment<'_>) -> Vec<Submitted> {
+        let submitted = |tx: &Arc<Transaction>| Submitted {
+            transaction: tx.clone(),
+            first_seen: self.first_seen(tx.txid(), moment),
+        };
+        self.transactions.iter().map(submitted).collect()
+    }
+
+    /// When a transaction was first there; now, if nobody saw it before.
+    fn first_seen(&self, txid: Txid, moment: Moment<'_>) -> FirstSeen {
+        let known = self.seen.get(&txid).copied().or_else(|| moment.sightings.get(&txid));
+        known.unwrap_or(FirstSeen { sighting: Sighting::Order(moment.order), at: moment.now })
+    }
+
+    fn ask_inputs(&mut self, tx: Arc<Transaction>, stage: fn(Arc<Transaction>) -> Stage) -> Step {
+        let request = Request::Inputs { txid: tx.txid(), outpoints: tx.inputs().to_vec() };
+        self.stage = stage(tx);
+        Step::Ask(request)
+    }
+
+    fn ask_best_block(&mut self, stage: Stage) -> Step {
+        self.stage = stage;
+        Step::Ask(Request::BestBlock)
+    }
+
+    fn txids(&self) -> Vec<Txid> {
+        self.transactions.iter().map(|tx| tx.txid()).collect()
+    }
+}
+
+/// Whether the node has a transaction, by our own records.
+fn is_with_node(known: Option<&TransactionRecord>) -> bool {
+    known.is_some_and(|known| matches!(known.place, Place::Mempool | Place::Block { .. }))
+}
+
+/// Whether our walk has come to a block: then everything up to it is on our records.
+fn is_walked<V: View>(view: &V, block: BlockHash) -> Result<bool, ReadError> {
+    let Some(record) = Reads::<Blocks>::get(view, &block)? else { return Ok(false) };
+    Ok(Reads::<Chain>::get(view, &record.height)? == Some(block))
+}
+
+fn done(result: Result<Accepted, SubmitError>) -> Step {
+    Step::Done(result)
+}
