@@ -82,6 +82,30 @@ fn a_coin_that_was_taken_is_named_and_the_claim_released() -> Result<()> {
     Ok(())
 }
 
+/// The answer to a broadcast was lost, and the payer repeats it when the invoice has expired: it was in time.
+#[test]
+fn a_repetition_of_what_was_claimed_in_time_is_in_time() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, sends)?;
+    // Neither the call nor the answer came through.
+    drop(payment);
+    town.wait(3_600);
+    town.pass()?;
+    ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited));
+    ensure!(town.status(id)? == "paid");
+    ensure!(!town.statement(id)?.credits[0].late, "claimed in time");
+
+    // Whoever comes with another one is too late.
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.wait(3_600);
+    ensure!(town.pay(id, &tx)? == Err(SubmitError::Refused(Refusal::Expired)));
+    Ok(())
+}
+
 /// Somebody else broadcasts the payment between the checks and ours, and ours is refused for want of its coin.
 #[test]
 fn a_payment_that_entered_by_itself_is_credited() -> Result<()> {

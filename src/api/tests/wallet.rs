@@ -9,7 +9,7 @@ use super::{
     node::Node,
     paying, script,
 };
-use crate::bch::Network;
+use crate::bch::{Network, Transaction};
 
 const OPTIONS: &str = "application/payment-options";
 const REQUEST: &str = "application/payment-request";
@@ -431,6 +431,35 @@ async fn a_payment_of_bip70_comes_back_byte_for_byte() {
         ])
     );
     assert_eq!(invoice["payment"]["memo"], "thanks");
+}
+
+#[tokio::test]
+async fn a_payment_of_bip70_may_have_several_transactions() {
+    let node = Node::start(&coin_for(1000));
+    let server = Setup::new().with_node(&node).start().await;
+    let outputs = json!([asking(1, 1000)["outputs"][0], asking(2, 1000)["outputs"][0]]);
+    let id = server.create(&json!({"outputs": outputs})).await;
+    let transactions = [paying(1, &[(1, 1000)]), paying(2, &[(2, 1000)])];
+    let field = |tx: &Transaction| {
+        let length = tx.raw().len();
+        [
+            &[0x12, u8::try_from(length & 0x7f).unwrap() | 0x80, u8::try_from(length >> 7).unwrap()],
+            &tx.raw()[..],
+        ]
+        .concat()
+    };
+    let headers = [("Content-Type", "application/bitcoincash-payment")];
+    let path = format!("/i/{id}");
+    let alone = server.call("POST", &path, &headers, &field(&transactions[0])).await;
+    assert_eq!(alone.status, 400, "one of them pays half: {alone:?}");
+    let payment: Vec<u8> = transactions.iter().flat_map(field).collect();
+    let answer = server.call("POST", &path, &headers, &payment).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(node.sent(), transactions.each_ref().map(hex_of));
+    assert_eq!(server.get(&path).await.expect(200)["status"], "paid");
+    let many = field(&transactions[0]).repeat(40_000 / transactions[0].raw().len());
+    let answer = server.call("POST", &path, &headers, &many).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
     invoice::{FirstSeen, Order, Sighting, Timestamp},
     ledger::{
         Action, Judgement, Outcome, ReadError, Reads, Refusal, Rules, Submitted, View, judge,
-        tables::{Blocks, Chain, Place, TransactionRecord, Transactions},
+        tables::{Blocks, Chain, ClaimState, Claims, Place, TransactionRecord, Transactions},
     },
     node::{NodeError, Reply, Request},
 };
@@ -207,6 +207,10 @@ impl Course {
                 self.seen.insert(txid, seen);
             }
         }
+        if !self.verify && self.is_claimed(view)? {
+            // Nobody answered the first time. It was in time then, and it is now.
+            return Ok(self.ask_claim(moment));
+        }
         match self.judge(view, moment)? {
             Judgement::Refused(refusal) => return Ok(done(Err(SubmitError::Refused(refusal)))),
             Judgement::AlreadyCredited => return Ok(self.checked(moment)),
@@ -218,6 +222,17 @@ impl Course {
             }
         }
         self.next_inputs(view, moment)
+    }
+
+    /// Whether every transaction waits, by an open claim, for the node's word.
+    fn is_claimed<V: View>(&self, view: &V) -> Result<bool, ReadError> {
+        for tx in &self.transactions {
+            let claim = Reads::<Claims>::get(view, &(tx.txid(), self.submission.invoice))?;
+            if claim.is_none_or(|claim| claim.state != ClaimState::Open) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Every check that can be made is passed.
