@@ -26,7 +26,7 @@ use tower_http::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{receive::Arrival, state::Peer, watchtower::Fault};
+use super::{receive::Arrival, signing, state::Peer, watchtower::Fault};
 
 /// The header of a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +40,9 @@ pub(super) fn public(routes: Router, request_timeout: Duration) -> Router {
         .allow_origin(AnyOrigin)
         .allow_methods([Method::GET, Method::POST, Method::OPTIONS])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID, RETRY_AFTER, ALLOW])
+        .expose_headers(
+            [REQUEST_ID, RETRY_AFTER, ALLOW].into_iter().chain(signing::HEADERS).collect::<Vec<_>>(),
+        )
         .max_age(CORS_AGE);
     innermost(routes, request_timeout).layer(cors).layer(middleware::from_fn(around))
 }

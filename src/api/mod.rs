@@ -25,6 +25,8 @@
 //! invoice, `uri` and `qr` what a camera reads, `submissions` hands over what a dialect has read, and `reasons` has the
 //! words for every way in which that can fail: a dialect says only how it wraps them.
 //!
+//! [`signing`] says who we are, to whoever wants it proved.
+//!
 //! A client is known by the address of its connection. `X-Forwarded-For` and its relatives are not read: they are
 //! anybody's claim. Behind a proxy every client has the proxy's address; limit addresses there, and set the limits
 //! per address here to 0.
@@ -43,6 +45,7 @@ mod reasons;
 mod receive;
 mod serve;
 mod settings;
+pub mod signing;
 mod socket;
 mod state;
 mod stop;

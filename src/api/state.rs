@@ -14,6 +14,7 @@ use super::{
     limits::{Rate, Sockets},
     receive::{Arrival, BadBody, receive},
     settings::ApiSettings,
+    signing::{self, Signing},
     socket,
     stop::Stop,
     wallet, watchtower,
@@ -46,6 +47,8 @@ pub struct ApiState<S> {
     pub keys: Keys,
     /// What the operator decided.
     pub settings: ApiSettings,
+    /// What there is to sign with.
+    pub signing: Signing,
     /// What tells the sockets to close. The same goes to [`serve`](super::serve()).
     pub stop: Stop,
 }
@@ -65,7 +68,8 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
         state,
     });
-    let routes = watchtower::routes().merge(wallet::routes()).merge(socket::routes()).with_state(shared);
+    let routes = watchtower::routes().merge(wallet::routes()).merge(socket::routes()).merge(signing::routes());
+    let routes = routes.with_state(shared);
     frame::public(routes, limits.request_timeout)
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop},
+    api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, signing::Signing},
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
     engine::{Engine, EngineSettings, Sightings, SystemClock},
     follow::{Follower, FollowerSettings, Health},
@@ -119,6 +119,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys) -> Result<()> {
         health: health.clone(),
         keys: keys(api_keys),
         settings: api,
+        signing: Signing::default(),
         stop: stop.clone(),
     };
     let serving = tokio::spawn(api::serve(public, api::public_router(state), serve, stop.clone()));

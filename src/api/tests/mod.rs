@@ -9,6 +9,7 @@ mod operating;
 mod paying;
 mod reading;
 mod serving;
+mod signing;
 mod sockets;
 mod wallet;
 
@@ -26,7 +27,7 @@ use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{ApiSettings, ApiState, Limits, ServeSettings, Stop, public_router, serve};
+use super::{ApiSettings, ApiState, Limits, ServeSettings, Stop, public_router, serve, signing::Signing};
 use crate::{
     bch::{Address, FeeRate, Network, OutPoint, ScriptBuf, Transaction},
     engine::{Clock, CommitError, Engine, EngineSettings, Sightings, Storage},
@@ -102,6 +103,7 @@ impl Clock for StillClock {
 /// What a test can set before it begins.
 struct Setup {
     settings: ApiSettings,
+    signing: Signing,
     node_url: String,
     rules: Rules,
 }
@@ -121,7 +123,8 @@ impl Setup {
             limits: Limits { verify_per_minute: 0, pay_per_minute: 0, ..Limits::default() },
         };
         // Nobody listens there.
-        Self { settings, node_url: "http://127.0.0.1:1".to_owned(), rules: Rules::default() }
+        let node_url = "http://127.0.0.1:1".to_owned();
+        Self { settings, signing: Signing::default(), node_url, rules: Rules::default() }
     }
 
     fn with(mut self, set: impl FnOnce(&mut ApiSettings)) -> Self {
@@ -163,6 +166,7 @@ impl Setup {
             health,
             sightings,
             settings: self.settings,
+            signing: self.signing,
             stop: Stop::new(),
             _folder: folder,
         }
@@ -190,6 +194,7 @@ struct World {
     health: Health,
     sightings: Arc<Sightings>,
     settings: ApiSettings,
+    signing: Signing,
     stop: Stop,
     _folder: tempfile::TempDir,
 }
@@ -208,6 +213,7 @@ impl World {
                 _ => None,
             }),
             settings: self.settings.clone(),
+            signing: self.signing.clone(),
             stop: self.stop.clone(),
         })
     }
