@@ -68,7 +68,8 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
         state,
     });
-    let routes = watchtower::routes().merge(wallet::routes()).merge(socket::routes()).merge(signing::routes());
+    let routes =
+        watchtower::routes().merge(wallet::routes()).merge(socket::routes()).merge(signing::routes());
     let routes = routes.with_state(shared);
     frame::public(routes, limits.request_timeout)
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::MerchantName;
+use crate::{api::signing, config::MerchantName};
 
 /// Takes Bitcoin Cash payments with nothing but your own node.
 #[derive(Debug, Parser)]
@@ -40,6 +41,8 @@ pub struct ConfigFile {
 pub enum Keys {
     /// Make an API key for a merchant, show it once, and keep its SHA-256
     Merchant(MerchantKey),
+    /// Make the key that signs JPP answers, in a new file
+    New(SigningKey),
 }
 
 /// A key for a merchant.
@@ -50,6 +53,26 @@ pub struct MerchantKey {
     /// The file to add the key to; without it, the configured http.api_keys_file
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// A key that signs.
+#[derive(Args, Debug)]
+pub struct SigningKey {
+    /// The file to make; without it, the configured jpp.signing_key_file
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Who signs, as wallets show it; without it, the first domain
+    #[arg(long, value_name = "NAME", value_parser = signing::read_owner)]
+    pub owner: Option<String>,
+    /// A host that the key speaks for, once or more often; without it, that of the configured http.public_url
+    #[arg(long = "domain", value_name = "HOST", value_parser = signing::read_domain)]
+    pub domains: Vec<String>,
+    /// Until when wallets should believe it: a day or a moment (RFC 3339); without it, for a year
+    #[arg(long, value_name = "TIME", value_parser = signing::read_expiry)]
+    pub expires: Option<DateTime<Utc>>,
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigFile,
@@ -78,7 +101,15 @@ mod tests {
             panic!("another command");
         };
         assert_eq!((key.name.as_str(), key.file), ("shop", Some(PathBuf::from("/k"))));
+        let line = "jppd keys new --file /k --owner Shop --domain a.b --domain c --expires 2030-01-31";
+        let Command::Keys(Keys::New(key)) = read(line).unwrap() else { panic!("another command") };
+        assert_eq!((key.file, key.owner.as_deref()), (Some(PathBuf::from("/k")), Some("Shop")));
+        assert_eq!(key.domains, ["a.b", "c"]);
+        assert_eq!(key.expires.map(|end| end.timestamp()), Some(1_896_048_000));
         for bad in [
+            "jppd keys new --domain https://a.b",
+            "jppd keys new --expires never",
+            "jppd keys new --owner ",
             "jppd",
             "jppd serve",
             "jppd keys",

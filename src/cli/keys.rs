@@ -37,9 +37,14 @@ pub enum KeysError {
 
 /// Makes a key: 32 random bytes, in hex.
 pub fn make() -> Result<String, KeysError> {
+    random().map(hex::encode).map_err(KeysError::Random)
+}
+
+/// The bytes of a key of any kind.
+pub(super) fn random() -> Result<[u8; 32], getrandom::Error> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(KeysError::Random)?;
-    Ok(hex::encode(bytes))
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Adds a key to a file, which is made if it is not there. Whoever reads it meanwhile sees the old file or the

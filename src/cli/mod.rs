@@ -7,6 +7,7 @@ pub mod args;
 pub mod check_config;
 pub mod keys;
 pub mod run;
+pub mod signing_key;
 
 use std::{
     io::{self, Write as _},
@@ -16,8 +17,11 @@ use std::{
 
 use clap::Parser as _;
 
-use self::args::{Command, CommandLine, Keys, MerchantKey};
-use crate::config::{ConfigError, Loaded};
+use self::args::{Command, CommandLine, Keys, MerchantKey, SigningKey};
+use crate::{
+    api::signing::read_domain,
+    config::{ConfigError, Loaded},
+};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,7 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
         Command::Keys(Keys::Merchant(key)) => merchant_key(key),
+        Command::Keys(Keys::New(key)) => signing_key(key),
     }
 }
 
@@ -86,8 +91,7 @@ fn merchant_key(MerchantKey { name, file, config }: MerchantKey) -> Exit {
             Err(error) => return fail(Exit::Usage, &error.to_string()),
         },
     };
-    #[expect(clippy::disallowed_methods, reason = "a date for people; no ledger comes near it")]
-    let created = chrono::Utc::now();
+    let created = today();
     let kept = keys::make().and_then(|key| keys::add(&path, name.clone(), &key, created).map(|()| key));
     match kept {
         Ok(key) => {
@@ -96,6 +100,54 @@ fn merchant_key(MerchantKey { name, file, config }: MerchantKey) -> Exit {
         }
         Err(error) => fail(Exit::Failed, &error.to_string()),
     }
+}
+
+fn signing_key(SigningKey { file, owner, mut domains, expires, config }: SigningKey) -> Exit {
+    // Where the words of the command suffice, no configuration has to be there.
+    let configured = if file.is_none() || (domains.is_empty() && config.config.is_some()) {
+        match Loaded::read_alone(config.config.as_deref(), std::env::vars_os()) {
+            Ok(loaded) => Some(loaded.config),
+            Err(error) => return fail(Exit::Usage, &error.to_string()),
+        }
+    } else {
+        None
+    };
+    if domains.is_empty() {
+        domains.extend(configured.as_ref().and_then(|config| domain_of(config.http.public_url.as_ref()?)));
+    }
+    let Some(first) = domains.first() else {
+        return fail(Exit::Usage, "http.public_url names no host; name one with --domain HOST");
+    };
+    let Some(path) = file.or_else(|| configured.and_then(|config| config.jpp.signing_key_file)) else {
+        return fail(Exit::Usage, "jpp.signing_key_file is not set; name the file with --file FILE");
+    };
+    let created = today();
+    let expires = expires.unwrap_or(created + chrono::TimeDelta::days(365));
+    if expires <= created {
+        return fail(Exit::Usage, "--expires is in the past");
+    }
+    let owner = owner.unwrap_or_else(|| first.clone());
+    let kept = signing_key::make(owner, domains, expires)
+        .and_then(|file| signing_key::keep(&path, &file.text(created)).map(|()| file));
+    match kept {
+        Ok(file) => {
+            let note =
+                format!("the public key; the private one is in {}, and nowhere else\n", path.display());
+            print(&format!("{}\n", file.public_keys().join("\n")), &note)
+        }
+        Err(error) => fail(Exit::Failed, &error.to_string()),
+    }
+}
+
+/// The host of an address, if it can be published as a domain.
+fn domain_of(url: &str) -> Option<String> {
+    let uri: hyper::Uri = url.parse().ok()?;
+    read_domain(&uri.host()?.to_ascii_lowercase()).ok()
+}
+
+fn today() -> chrono::DateTime<chrono::Utc> {
+    #[expect(clippy::disallowed_methods, reason = "a date for people; no ledger comes near it")]
+    chrono::Utc::now()
 }
 
 fn print(output: &str, notes: &str) -> Exit {

@@ -53,7 +53,7 @@ pub fn run(loaded: Loaded) -> Result<()> {
         .enable_all()
         .build()
         .context("no runtime to be had")?
-        .block_on(daemon(&loaded.config, loaded.api_keys))
+        .block_on(daemon(&loaded.config, loaded.api_keys, loaded.signing))
 }
 
 fn start_log() {
@@ -66,7 +66,7 @@ fn start_log() {
     let _ = started;
 }
 
-async fn daemon(config: &Config, api_keys: ApiKeys) -> Result<()> {
+async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("no meters to be had")?;
     let public = listen(config.http.listen).await?;
     let ops = listen(config.ops.listen).await?;
@@ -111,6 +111,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys) -> Result<()> {
     let api = api_settings(config);
     let stop = Stop::new();
     let serve = ServeSettings::new(&api.limits, DRAIN);
+    let (jpp_signed, bip70_signed) = (signing.jpp.is_some(), signing.x509.is_some());
     let state = ApiState {
         store: store.clone(),
         engine: engine.clone(),
@@ -119,7 +120,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys) -> Result<()> {
         health: health.clone(),
         keys: keys(api_keys),
         settings: api,
-        signing: Signing::default(),
+        signing,
         stop: stop.clone(),
     };
     let serving = tokio::spawn(api::serve(public, api::public_router(state), serve, stop.clone()));
@@ -132,10 +133,13 @@ async fn daemon(config: &Config, api_keys: ApiKeys) -> Result<()> {
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
     let upkeep = tokio::spawn(upkeep(metrics, health.clone()));
+    let signed = |is_signed| if is_signed { "signed" } else { "unsigned" };
     tracing::info!(
         network = %config.node.network,
         public = %config.http.listen,
         ops = %config.ops.listen,
+        jpp = signed(jpp_signed),
+        bip70 = signed(bip70_signed),
         "jppd {} is up",
         env!("CARGO_PKG_VERSION")
     );

@@ -21,6 +21,7 @@ pub(super) fn check(
     publications(config, &mut report);
     addresses(config, &mut report);
     creation(config, &mut report);
+    certificate(config, &mut report);
     terms(config, &mut report);
 }
 
@@ -132,6 +133,15 @@ fn creation(config: &Config, report: &mut Report<'_>) {
             "http.api_keys_file",
             "not set, and http.open_creation is false: nobody can create invoices",
         );
+    }
+}
+
+fn certificate(config: &Config, report: &mut Report<'_>) {
+    let allowed = "both certificate_file and key_file, or neither";
+    match (&config.bip70.certificate_file, &config.bip70.key_file) {
+        (Some(_), Some(_)) | (None, None) => {}
+        (Some(_), None) => report.problem(&["bip70.certificate_file"], "certificates without a key", allowed),
+        (None, Some(_)) => report.problem(&["bip70.key_file"], "a key without certificates", allowed),
     }
 }
 

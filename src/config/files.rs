@@ -13,7 +13,9 @@ use super::{
     error::{Problem, Warning},
     load::Origins,
     sections::{Config, Credentials},
+    signing::signing,
 };
+use crate::api::signing::Signing;
 
 /// No password is longer.
 const MAX_SECRET_BYTES: u64 = 4096;
@@ -63,14 +65,20 @@ pub fn read_password(path: &Path) -> Result<Secret, SecretError> {
     }
 }
 
-/// Looks at the files, and gives the merchants' keys. Missing is a warning where jppd can start without: the cookie
-/// comes with the node, the keys come with the first merchant.
+/// What was found in the files.
+pub(super) struct Files {
+    pub(super) api_keys: ApiKeys,
+    pub(super) signing: Signing,
+}
+
+/// Looks at the files, and gives what is in them. Missing is a warning where jppd can start without: the cookie
+/// comes with the node, the merchants' keys come with the first merchant.
 pub(super) fn check_files(
     config: &Config,
     origins: &Origins,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Warning>,
-) -> ApiKeys {
+) -> Files {
     let mut refuse = |key: &str, what: String| {
         let place = origins.of(key);
         problems.push(Problem { place, key: key.to_owned(), what, allowed: String::new() });
@@ -88,23 +96,26 @@ pub(super) fn check_files(
         },
         None => {}
     }
-    let Some(path) = &config.http.api_keys_file else { return ApiKeys::default() };
-    match ApiKeys::load(path) {
-        Ok(keys) => {
-            warn_if_open("http.api_keys_file", path, warnings);
-            return keys;
+    let mut api_keys = ApiKeys::default();
+    if let Some(path) = &config.http.api_keys_file {
+        match ApiKeys::load(path) {
+            Ok(keys) => {
+                warn_if_open("http.api_keys_file", path, warnings);
+                api_keys = keys;
+            }
+            Err(ApiKeysError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let what = format!("{}: no such file; `jppd keys merchant NAME` makes it", path.display());
+                warnings.push(Warning { key: "http.api_keys_file", what });
+            }
+            Err(error) => refuse("http.api_keys_file", format!("{}: {error}", path.display())),
         }
-        Err(ApiKeysError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
-            let what = format!("{}: no such file; `jppd keys merchant NAME` makes it", path.display());
-            warnings.push(Warning { key: "http.api_keys_file", what });
-        }
-        Err(error) => refuse("http.api_keys_file", format!("{}: {error}", path.display())),
     }
-    ApiKeys::default()
+    let signing = signing(config, &mut refuse, warnings);
+    Files { api_keys, signing }
 }
 
 /// Warns of a secret that everybody on the machine can read.
-fn warn_if_open(key: &'static str, path: &Path, warnings: &mut Vec<Warning>) {
+pub(super) fn warn_if_open(key: &'static str, path: &Path, warnings: &mut Vec<Warning>) {
     let mode =
         fs::metadata(path).as_ref().map(Metadata::permissions).map_or(0, |permissions| permissions.mode());
     if mode & 0o004 != 0 {

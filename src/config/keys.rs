@@ -141,6 +141,22 @@ pub const KEYS: &[Key] = &[
     key!(http.open_creation, Truth, "whether anybody may create invoices without a key"),
     key!(ops.listen, Listen, "where health, readiness and metrics are answered"),
     key!(
+        jpp.signing_key_file,
+        Maybe(FilePath),
+        "the keys that sign JPP answers; without it they go unsigned"
+    ),
+    key!(
+        jpp.signatures_folder,
+        Maybe(FilePath),
+        "the folder with the GPG signatures over the published keys"
+    ),
+    key!(
+        bip70.certificate_file,
+        Maybe(FilePath),
+        "the certificates that sign BIP70 requests, the domain's first"
+    ),
+    key!(bip70.key_file, Maybe(FilePath), "the RSA key of the first certificate"),
+    key!(
         invoice.default_expiry,
         Span(seconds(1), days(365)),
         "how long an invoice is open if nothing else is asked"

@@ -11,6 +11,7 @@ use super::{
     sections::Config,
     source::{self, Found},
 };
+use crate::api::signing::Signing;
 
 /// A configuration that passed every check.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Loaded {
     pub config: Config,
     /// The merchants' keys, from the file that the configuration names.
     pub api_keys: ApiKeys,
+    /// What there is to sign with, from the files that the configuration names.
+    pub signing: Signing,
     /// What will work, but probably not as meant.
     pub warnings: Vec<Warning>,
     origins: Origins,
@@ -37,7 +40,29 @@ impl Origins {
 impl Loaded {
     /// Reads a configuration: the defaults, over them the file if there is one, over both the variables. Then
     /// looks at the files it names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], with everything that is wrong.
     pub fn read(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let mut loaded = Self::read_alone(file, variables)?;
+        let mut problems = Vec::new();
+        let files = check_files(&loaded.config, &loaded.origins, &mut problems, &mut loaded.warnings);
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        Ok(Self { api_keys: files.api_keys, signing: files.signing, ..loaded })
+    }
+
+    /// The same without a look at the files it names, which whoever makes them cannot have yet: nobody has a key.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], with everything that is wrong.
+    pub fn read_alone(
         file: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
@@ -52,11 +77,7 @@ impl Loaded {
                 }
             }
         };
-        let mut loaded =
-            Self::parse(text.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), variables)?;
-        let mut problems = Vec::new();
-        loaded.api_keys = check_files(&loaded.config, &loaded.origins, &mut problems, &mut loaded.warnings);
-        if problems.is_empty() { Ok(loaded) } else { Err(ConfigError { problems }) }
+        Self::parse(text.as_ref().map(|(name, text)| (name.as_str(), text.as_str())), variables)
     }
 
     /// The same for a text in memory, `(name, text)`, and without a look at any file: nobody has a key.
@@ -75,7 +96,8 @@ impl Loaded {
             check(&config, &origins, &mut problems, &mut warnings);
         }
         if problems.is_empty() {
-            Ok(Self { config, api_keys: ApiKeys::default(), warnings, origins })
+            let (api_keys, signing) = (ApiKeys::default(), Signing::default());
+            Ok(Self { config, api_keys, signing, warnings, origins })
         } else {
             Err(ConfigError { problems })
         }

@@ -15,7 +15,7 @@
 //! # Secrets
 //!
 //! There are none in [`Config`], only the names of the files that hold them: whatever prints a configuration
-//! cannot print a password. A secret written into the file or a variable is refused with a hint, and no message
+//! cannot print a password. What [`Loaded`] read from such files shows itself without its secrets. A secret written into the file or a variable is refused with a hint, and no message
 //! repeats the value of a key it does not know.
 //!
 //! # For the rooms below
@@ -30,6 +30,7 @@ mod files;
 mod keys;
 mod load;
 mod sections;
+mod signing;
 mod source;
 mod value;
 
@@ -39,6 +40,6 @@ pub use files::{Secret, SecretError, read_password};
 pub use keys::{KEYS, Key, markdown_table};
 pub use load::Loaded;
 pub use sections::{
-    Config, Credentials, HttpConfig, InvoiceConfig, LimitsConfig, NodeConfig, OpsConfig, SharedOutputs,
-    StoreConfig,
+    Bip70Config, Config, Credentials, HttpConfig, InvoiceConfig, JppConfig, LimitsConfig, NodeConfig,
+    OpsConfig, SharedOutputs, StoreConfig,
 };

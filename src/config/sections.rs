@@ -22,6 +22,10 @@ pub struct Config {
     pub http: HttpConfig,
     /// `[ops]`: what the operator reaches.
     pub ops: OpsConfig,
+    /// `[jpp]`: who signs JPP answers.
+    pub jpp: JppConfig,
+    /// `[bip70]`: who signs BIP70 requests.
+    pub bip70: Bip70Config,
     /// `[invoice]`: the terms of an invoice.
     pub invoice: InvoiceConfig,
     /// `[limits]`: how much anybody may ask for.
@@ -88,6 +92,24 @@ pub struct HttpConfig {
 pub struct OpsConfig {
     /// The address that health, readiness and metrics listen on.
     pub listen: SocketAddr,
+}
+
+/// `[jpp]`: who signs JPP answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JppConfig {
+    /// The file with the keys that sign, and what is published with them.
+    pub signing_key_file: Option<PathBuf>,
+    /// The folder with the GPG signatures over the published keys.
+    pub signatures_folder: Option<PathBuf>,
+}
+
+/// `[bip70]`: who signs BIP70 requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bip70Config {
+    /// The chain of certificates, the domain's own first.
+    pub certificate_file: Option<PathBuf>,
+    /// The key of the first certificate.
+    pub key_file: Option<PathBuf>,
 }
 
 /// What happens when two live invoices ask for the same output.

@@ -126,12 +126,11 @@ fn given(value: &DeValue<'_>) -> Given {
 
 /// A name nobody knows. Its value is never looked at, so that no message can repeat a secret.
 fn unknown_key(section: &str, name: &str, place: Place) -> Problem {
-    let is_secret = ["password", "passwd", "secret", "api_key", "apikey", "cookie"]
-        .iter()
-        .any(|word| name.contains(word));
+    let words = ["password", "passwd", "secret", "api_key", "apikey", "cookie", "signing_key", "private"];
+    let is_secret = words.iter().any(|word| name.contains(word));
     let what = if is_secret {
         "there is no such key, and secrets are never written here: name the file that holds them \
-         (node.rpc_password_file, node.rpc_cookie_file, http.api_keys_file)"
+         (node.rpc_password_file, node.rpc_cookie_file, http.api_keys_file, jpp.signing_key_file, bip70.key_file)"
     } else {
         "there is no such key"
     };

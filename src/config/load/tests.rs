@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    api::signing::authority::{Authority, ECDSA, RSA},
     bch::{FeeRate, Network},
     config::sections::{Credentials, SharedOutputs},
 };
@@ -46,6 +47,10 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.http.public_url(), "http://127.0.0.1:8090");
     assert_eq!(config.http.api_keys_file, None);
     assert!(!config.http.open_creation);
+    assert_eq!(config.jpp.signing_key_file, None);
+    assert_eq!(config.jpp.signatures_folder, None);
+    assert_eq!(config.bip70.certificate_file, None);
+    assert_eq!(config.bip70.key_file, None);
     assert_eq!(config.ops.listen, "127.0.0.1:8091".parse().unwrap());
     assert_eq!(config.invoice.default_expiry, 30 * minute);
     assert_eq!(config.invoice.max_expiry, 30 * day);
@@ -303,6 +308,8 @@ fn no_message_repeats_a_secret() {
         "[node]\nrpcpassword = \"hunter2\"\n",
         "[http]\napi_keys = [\"hunter2\"]\n",
         "[http]\napi_key = \"hunter2\"\n",
+        "[jpp]\nsigning_key = \"hunter2\"\n",
+        "[bip70]\nprivate_key = \"hunter2\"\n",
         "[secrets]\nrpc = \"hunter2\"\n",
         "[node]\nrpc_url = \"http://user:hunter2@127.0.0.1:8332\"\n",
         "[http]\npublic_url = \"https://user:hunter2@pay.example\"\n",
@@ -315,6 +322,8 @@ fn no_message_repeats_a_secret() {
     let by_file = "name the file that holds them";
     refused(files[0], &[], &["jppd.toml:2:1: node.rpc_password: ", by_file, "node.rpc_password_file"]);
     refused(files[3], &[], &["jppd.toml:2:1: http.api_keys: ", by_file, "http.api_keys_file"]);
+    refused(files[5], &[], &["jppd.toml:2:1: jpp.signing_key: ", by_file, "jpp.signing_key_file"]);
+    refused(files[6], &[], &["jppd.toml:2:1: bip70.private_key: ", by_file, "bip70.key_file"]);
     for name in
         ["JPPD_NODE__RPC_PASSWORD", "JPPD_HTTP__API_KEYS", "JPPD_HTTP__API_KEY", "JPPD_NODE__RPC_COOKIE"]
     {
@@ -328,7 +337,7 @@ fn no_message_repeats_a_secret() {
 
 #[test]
 fn the_whole_must_fit() {
-    let table: [(&str, &[&str]); 11] = [
+    let table: [(&str, &[&str]); 13] = [
         (
             "",
             &["node.rpc_cookie_file: nothing says how to log in", "either rpc_cookie_file, or rpc_user with"],
@@ -371,6 +380,14 @@ fn the_whole_must_fit() {
         (
             "[node]\nrpc_cookie_file = \"/c\"\n[limits]\nmax_sockets = 5\n",
             &["jppd.toml:4:15: limits.max_sockets:"],
+        ),
+        (
+            "[node]\nrpc_cookie_file = \"/c\"\n[bip70]\ncertificate_file = \"/p\"\n",
+            &["jppd.toml:4:20: bip70.certificate_file: certificates without a key", "or neither"],
+        ),
+        (
+            "[node]\nrpc_cookie_file = \"/c\"\n[bip70]\nkey_file = \"/p\"\n",
+            &["jppd.toml:4:12: bip70.key_file: a key without certificates", "or neither"],
         ),
     ];
     for (text, parts) in table {
@@ -503,6 +520,103 @@ fn files_are_looked_at() {
     assert!(error.contains("nothing.toml: cannot be read: "), "{error}");
     fs::write(path("binary"), [0xff]).unwrap();
     assert!(Loaded::read(Some(&path("binary")), []).unwrap_err().to_string().ends_with("this is not UTF-8"));
+}
+
+/// A configuration with these lines, read with its files.
+fn read(folder: &Path, lines: &str) -> Result<Loaded, ConfigError> {
+    let file = folder.join("jppd.toml");
+    let login =
+        format!("[node]\nnetwork = \"regtest\"\nrpc_cookie_file = {file:?}\n[http]\nopen_creation = true\n");
+    fs::write(&file, login + lines).unwrap();
+    Loaded::read(Some(&file), [])
+}
+
+#[test]
+fn the_keys_that_sign_are_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jpp_keys");
+    let lines = format!("[jpp]\nsigning_key_file = {path:?}\nsignatures_folder = {:?}\n", folder.path());
+    let secret = "5a".repeat(32);
+    let good = format!("owner o\nexpires 2999-01-31\ndomain a.b\nkey {secret}\n");
+    let write = |text: &str| {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write(&good);
+    let loaded = read(folder.path(), &lines).unwrap();
+    assert!(loaded.signing.jpp.as_ref().unwrap().identity().starts_with(['m', 'n']));
+    assert_eq!(loaded.signing.signatures_folder.as_deref(), Some(folder.path()));
+    assert_eq!(loaded.warnings, []);
+    assert!(!format!("{loaded:?}{}", loaded.show()).contains("5a5a"));
+
+    write(&good.replace("2999", "2001"));
+    let warnings = read(folder.path(), &lines).unwrap().warnings;
+    assert!(warnings[0].to_string().contains("jpp_keys: the keys expired at 2001-01-31"), "{warnings:?}");
+    write(&good);
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let warnings = read(folder.path(), &lines).unwrap().warnings;
+    assert!(warnings[0].to_string().contains("jpp_keys can be read by everybody"), "{warnings:?}");
+
+    let table = [
+        (format!("{good}key {secret}\n"), "jpp_keys: line 5: this was said before"),
+        (format!("{secret}\n"), "jpp_keys: line 1: this is none of the statements"),
+        ("owner o\n".to_owned(), "jpp_keys: there is no line `domain NAME`"),
+        ("#".repeat(65_537), "jpp_keys: this is larger than 65536 bytes"),
+    ];
+    for (text, reason) in table {
+        write(&text);
+        let error = read(folder.path(), &lines).unwrap_err().to_string();
+        assert!(
+            error.contains("jppd.toml:7:20: jpp.signing_key_file: ") && error.contains(reason),
+            "{error}"
+        );
+        assert!(!error.contains("5a5a"), "{error}");
+    }
+    fs::remove_file(&path).unwrap();
+    let error = read(folder.path(), &lines).unwrap_err().to_string();
+    assert!(error.contains("jpp_keys: cannot be read: No such file"), "{error}");
+    let error = read(folder.path(), "[jpp]\nsignatures_folder = \"/nonexistent\"\n").unwrap_err().to_string();
+    assert!(error.contains("jpp.signatures_folder: /nonexistent: cannot be read"), "{error}");
+}
+
+#[test]
+fn certificates_are_tried_before_the_start() {
+    let Some(authority) = Authority::new("certificates_are_tried_before_the_start") else { return };
+    authority.issue("shop", RSA);
+    authority.issue("curve", ECDSA);
+    let folder = tempfile::tempdir().unwrap();
+    let with = |chain: &str, key: &str| {
+        let (chain, key) = (authority.path(chain), authority.path(key));
+        read(folder.path(), &format!("[bip70]\ncertificate_file = {chain:?}\nkey_file = {key:?}\n"))
+    };
+    let loaded = with("shop.chain", "shop.key").unwrap();
+    assert!(loaded.signing.x509.is_some() && loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let refusals = [
+        ("curve.chain", "curve.key", "bip70.key_file", "curve.key: this is an ECDSA key"),
+        ("shop.pem", "shop.key", "bip70.certificate_file", "shop.pem: there is only one certificate"),
+    ];
+    for (chain, key, about, reason) in refusals {
+        let loaded = with(chain, key).unwrap();
+        assert!(loaded.signing.x509.is_none());
+        let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+        assert_eq!(warning.key, about);
+        assert!(warning.what.contains(reason) && warning.what.contains("unsigned"), "{warning}");
+    }
+    let problems = [
+        (
+            "shop.chain",
+            "root.key",
+            "jppd.toml:8:12: bip70.key_file: ",
+            "not the key of the first certificate",
+        ),
+        ("shop.chain", "none", "jppd.toml:8:12: bip70.key_file: ", "none: cannot be read"),
+        ("none", "shop.key", "jppd.toml:7:20: bip70.certificate_file: ", "none: cannot be read"),
+        ("shop.key", "shop.key", "jppd.toml:7:20: bip70.certificate_file: ", "there is no certificate"),
+    ];
+    for (chain, key, place, reason) in problems {
+        let error = with(chain, key).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains(reason), "{error}");
+    }
 }
 
 proptest! {
