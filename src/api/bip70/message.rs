@@ -54,6 +54,13 @@ pub(in crate::api) struct PaymentRequest {
     pub(in crate::api) signature: Option<Bytes>,
 }
 
+/// A chain of certificates in DER, the signer's own first.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::api) struct X509Certificates {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(in crate::api) certificate: Vec<Bytes>,
+}
+
 /// What a wallet pays with.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::api) struct Payment {

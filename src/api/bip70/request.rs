@@ -6,10 +6,13 @@ use prost::Message as _;
 
 use super::{
     REQUEST, binary,
-    message::{Output, PaymentDetails, PaymentRequest},
+    message::{Output, PaymentDetails, PaymentRequest, X509Certificates},
 };
 use crate::{
-    api::{bitpay::memo, document::payment_url, settings::ApiSettings, state::ApiState, wallet::WalletFault},
+    api::{
+        bitpay::memo, document::payment_url, settings::ApiSettings, signing::X509Signer, state::ApiState,
+        wallet::WalletFault,
+    },
     bch::FeeRate,
     invoice::{Invoice, Statement},
 };
@@ -33,14 +36,34 @@ pub(in crate::api) fn request<S>(
             "This invoice asks for CashTokens; open it in a token wallet",
         ));
     }
-    let request = PaymentRequest {
+    let mut request = PaymentRequest {
         payment_details_version: Some(VERSION),
         pki_type: Some("none".to_owned()),
         pki_data: None,
         serialized_payment_details: details(invoice, &state.settings).encode_to_vec().into(),
         signature: None,
     };
+    if let Some(signer) = &state.signing.x509 {
+        request = sign(request, signer)?;
+    }
     Ok(binary(REQUEST, &request))
+}
+
+/// The request with a signature over all of it, made while the signature is there and empty.
+fn sign(request: PaymentRequest, signer: &X509Signer) -> Result<PaymentRequest, WalletFault> {
+    let certificate = signer.pki_data().iter().map(|der| Bytes::copy_from_slice(der)).collect();
+    let mut request = PaymentRequest {
+        pki_type: Some("x509+sha256".to_owned()),
+        pki_data: Some(X509Certificates { certificate }.encode_to_vec().into()),
+        signature: Some(Bytes::new()),
+        ..request
+    };
+    let signature = signer.sign(&request.encode_to_vec()).map_err(|error| {
+        tracing::error!(%error, "a payment request could not be signed");
+        WalletFault::bug()
+    })?;
+    request.signature = Some(signature.into());
+    Ok(request)
 }
 
 fn details(invoice: &Invoice, settings: &ApiSettings) -> PaymentDetails {

@@ -12,14 +12,17 @@ use serde_json::{Serializer, ser::Formatter};
 use crate::api::state::ApiState;
 
 /// A document, with the headers that wallets check it by.
-pub(super) fn signed<S, T: Serialize>(_: &ApiState<S>, document: &T) -> Response {
+pub(super) fn signed<S, T: Serialize>(state: &ApiState<S>, document: &T) -> Response {
     let mut body = Vec::new();
     if let Err(error) = document.serialize(&mut Serializer::with_formatter(&mut body, Ascii)) {
         tracing::error!(%error, "an answer could not be written");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let content_type = HeaderValue::from_static("application/json; charset=utf-8");
-    ([(CONTENT_TYPE, content_type)], body).into_response()
+    let signature = state.signing.jpp.as_ref().map(|keys| keys.headers(&body));
+    let mut answer = ([(CONTENT_TYPE, content_type)], body).into_response();
+    answer.headers_mut().extend(signature.into_iter().flatten());
+    answer
 }
 
 /// JSON in which everything that is not ASCII is escaped: whatever a wallet takes the encoding for, it hashes the same

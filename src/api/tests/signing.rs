@@ -2,9 +2,16 @@
 
 use std::{fs, sync::Arc};
 
-use super::{Setup, fuzzing::ask};
+use bitcoincash::secp256k1::{Message, Secp256k1, ecdsa::Signature};
+use serde_json::json;
+use sha2::Digest as _;
+
+use super::{Setup, asking, fuzzing::ask, hex_of, node::Node, paying};
 use crate::{
-    api::signing::{HEADERS, KeyFile, Signing, SigningKeys},
+    api::signing::{
+        HEADERS, KeyFile, Signing, SigningKeys, X509Signer,
+        authority::{Authority, RSA},
+    },
     bch::Network,
 };
 
@@ -97,4 +104,81 @@ async fn scripts_of_web_pages_may_read_the_headers_of_a_signature() {
     for name in HEADERS.iter().map(|name| name.as_str()).chain(["x-request-id", "retry-after", "allow"]) {
         assert!(exposed.split(',').any(|exposed| exposed.trim() == name), "{name} is not in {exposed}");
     }
+}
+
+/// A header that must be there.
+fn header<'a>(answer: &'a super::client::Answer, name: &str) -> &'a str {
+    answer.header(name).unwrap_or_else(|| panic!("no {name}: {answer:?}"))
+}
+
+#[tokio::test]
+async fn every_answer_of_jpp_is_signed_over_its_bytes() {
+    let node = Node::start("0.00001400");
+    let setup = Setup { signing: Signing { jpp: Some(keys()), ..Signing::default() }, ..Setup::new() };
+    let server = setup.with_node(&node).start().await;
+    let id = server.create(&json!({"outputs": asking(1, 1000)["outputs"], "memo": "K\u{e4}se"})).await;
+    let path = format!("/i/{id}");
+    let tx = hex_of(&paying(1, &[(1, 1000)]));
+    let post = async |content_type: &str, body: serde_json::Value| {
+        server.call("POST", &path, &[("Content-Type", content_type)], body.to_string().as_bytes()).await
+    };
+    let v2 = json!({"chain": "BCH", "transactions": [{"tx": tx}]});
+    let answers = [
+        server.call("GET", &path, &[("Accept", "application/payment-options")], b"").await,
+        server.call("GET", &path, &[("Accept", "application/payment-request")], b"").await,
+        post("application/payment-request", json!({"chain": "BCH"})).await,
+        post("application/payment-verification", v2.clone()).await,
+        post("application/verify-payment", json!({"currency": "BCH", "unsignedTransaction": tx})).await,
+        post("application/payment", v2).await,
+        post("application/payment", json!({"currency": "BCH", "transactions": [tx]})).await,
+    ];
+    let public = "031b84c5567b126440995d3ed5aaba0565d71e1834604819ff9c17f5e9d5dd078f".parse().unwrap();
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.is_ascii(), "{answer:?}");
+        let digest = sha2::Sha256::digest(&answer.bytes);
+        assert_eq!(header(&answer, "digest"), format!("SHA-256={}", hex::encode(digest)));
+        assert_eq!(header(&answer, "signature"), header(&answer, "x-signature"));
+        assert_eq!(header(&answer, "x-signature-type"), "ecc");
+        assert_eq!(header(&answer, "x-identity"), keys().identity());
+        let signature = hex::decode(header(&answer, "signature")).unwrap();
+        let signature = Signature::from_compact(&signature).unwrap();
+        let message = Message::from_digest(digest.into());
+        assert_eq!(Secp256k1::verification_only().verify_ecdsa(&message, &signature, &public), Ok(()));
+    }
+    // What is no answer of JPP is not signed.
+    assert_eq!(server.get(&path).await.header("signature"), None);
+}
+
+#[tokio::test]
+async fn a_request_of_bip70_is_signed_as_openssl_would_have_it() {
+    let Some(authority) = Authority::new("a_request_of_bip70_is_signed_as_openssl_would_have_it") else {
+        return;
+    };
+    authority.issue("shop", RSA);
+    let signer = X509Signer::from_pem(&authority.read("shop.chain"), &authority.read("shop.key")).unwrap();
+    let setup =
+        Setup { signing: Signing { x509: Some(Arc::new(signer)), ..Signing::default() }, ..Setup::new() };
+    let server = setup.start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    let accept = [("Accept", "application/bitcoincash-paymentrequest")];
+    let answer = server.call("GET", &format!("/i/{id}"), &accept, b"").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // The signature is the last field, of 256 bytes, and was there and empty when it was made.
+    let (request, signature) = answer.bytes.split_at(answer.bytes.len() - 256);
+    let (signed, field) = request.split_at(request.len() - 3);
+    assert_eq!(field, [0x2a, 0x80, 0x02]);
+    fs::write(authority.path("signed"), [signed, &[0x2a, 0x00]].concat()).unwrap();
+    fs::write(authority.path("signature"), signature).unwrap();
+    authority.openssl("x509 -in shop.pem -pubkey -noout -out shop.pub");
+    let said = authority.openssl("dgst -sha256 -verify shop.pub -signature signature signed");
+    assert_eq!(said.trim(), "Verified OK");
+    // The chain is in it, the signer's certificate first.
+    let text = |name: &str| {
+        authority.openssl(&format!("x509 -in {name} -outform DER -out {name}.der"));
+        authority.read(&format!("{name}.der"))
+    };
+    let at = |der: &[u8]| signed.windows(der.len()).position(|window| window == der).unwrap();
+    assert!(at(&text("shop.pem")) < at(&text("root.pem")));
+    assert!(signed.starts_with(b"\x08\x01\x12\x0bx509+sha256\x1a"));
 }

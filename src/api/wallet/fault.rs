@@ -67,6 +67,12 @@ impl WalletFault {
         Self { status, retry_after: Some(seconds), ..Self::bad("throttled", text) }
     }
 
+    /// A fault of ours.
+    pub(in crate::api) fn bug() -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self { status, ..Self::bad("server_error", "A server error occurred. Please try again") }
+    }
+
     /// The fault of a submission, with the status code that a protocol has for what is wrong with inputs.
     pub(in crate::api) fn of_submission(reason: Reason, inputs: StatusCode) -> Self {
         let (status, retry_after) = match reason.class {
