@@ -44,6 +44,25 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// The same, with a new key that signs what wallets are answered.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`], and when the program makes no key.
+    pub async fn start_signing(program: &Path, node: &dyn Node, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut daemon = Self::new(program, node, settings)?;
+        let file = text(&daemon.folder.path().join("signing_key"))?;
+        let made = Command::new(program)
+            .args(["keys", "new", "--owner", "Tests", "--domain", "127.0.0.1", "--file", &file])
+            .output()?;
+        if !made.status.success() {
+            bail!("no key was made: {}", String::from_utf8_lossy(&made.stderr));
+        }
+        daemon.environment.push(("JPPD_JPP__SIGNING_KEY_FILE".to_owned(), file));
+        daemon.launch()?;
+        daemon.wait_ready().await?;
+        Ok(daemon)
+    }
+
     /// The same, without starting it.
     ///
     /// # Errors
