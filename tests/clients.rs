@@ -9,6 +9,9 @@
 //! hundred megabytes together. `overrides` puts a package of nothing in their place. Where there is no Node, no npm, or
 //! no registry, the test says on standard error that it is skipped.
 
+#[path = "wallets/certificate.rs"]
+mod certificate;
+
 use std::{
     fs,
     io::{self, Read as _, Seek as _, Write as _},
@@ -30,6 +33,8 @@ use regtest::{
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+
+use crate::certificate::Certificate;
 
 /// Where the scripts are, and what they need.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
@@ -190,6 +195,10 @@ const MEMO: &str = "K\u{e4}se";
 impl Shop {
     /// `None`, and a word on standard error, where the libraries cannot be had.
     async fn open(test: &str) -> Result<Option<Self>> {
+        Self::open_with(test, &[]).await
+    }
+
+    async fn open_with(test: &str, settings: &[(&str, &str)]) -> Result<Option<Self>> {
         let folder = match libraries().await? {
             Ok(folder) => folder.clone(),
             Err(why) => {
@@ -199,7 +208,8 @@ impl Shop {
         };
         let node = SimNode::start(SimOptions::default())?;
         let payer = Purse::fund(&node, 1)?;
-        let daemon = Daemon::start_signing(Path::new(env!("CARGO_BIN_EXE_jppd")), &node, &[]).await?;
+        let program = Path::new(env!("CARGO_BIN_EXE_jppd"));
+        let daemon = Daemon::start_signing(program, &node, settings).await?;
         let address = Wallet::from_seed(2)?.new_address()?;
         let body = json!({"outputs": [{"address": address, "amount": AMOUNT}], "memo": MEMO});
         let created = daemon.api().post("/jpp/invoices/", &body).await?.expect(201)?;
@@ -334,6 +344,26 @@ async fn bitcore_payment_protocol_pays_by_bip70() -> Result<()> {
     let refunds = json!([{"amount": null, "address": refund, "description": null}]);
     ensure!(invoice["payment"]["refund_to"] == refunds && invoice["via"] == "bip70", "{invoice}");
 
+    Ok(())
+}
+
+/// Badger has the same library. It knows the signature and the chain, and that it does not know the authority.
+#[tokio::test(flavor = "multi_thread")]
+async fn bitcore_payment_protocol_checks_the_certificate() -> Result<()> {
+    let name = "bitcore_payment_protocol_checks_the_certificate";
+    let Some(certificate) = Certificate::issue(name)? else { return Ok(()) };
+    let settings = certificate.settings()?;
+    let settings = settings.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let Some(mut shop) = Shop::open_with(name, &settings).await? else { return Ok(()) };
+    let (signed, mut job) = shop.sign()?;
+    job["url"] = json!(shop.url);
+    job["refund"] = json!(hex::encode(script_of(&shop.address)?));
+    let seen = run(&shop.folder, "bitcore-payment-protocol.mjs", &job).await?;
+    ensure!(seen["request"]["pkiType"] == "x509+sha256", "{seen}");
+    let verified = &seen["request"]["verified"];
+    ensure!(verified["verified"] == true && verified["isChain"] == true, "{seen}");
+    ensure!(verified["caTrusted"] == false, "{seen}");
+    shop.is_paid_with(&signed).await?;
     Ok(())
 }
 

@@ -53,7 +53,7 @@ console.log(
       contentType: fetched.headers.get('content-type'),
       version: request.get('payment_details_version'),
       pkiType: request.get('pki_type'),
-      verified: request.verify(),
+      verified: request.verify(true),
       validSize: request.isValidSize()
     },
     details: {

@@ -1,17 +1,21 @@
 //! The other wallets of BIP70. Most are closed, or not maintained any more, and still out there.
 //!
-//! Two of them, Badger and bchwallet, want the request signed with a certificate of an authority, which no test has.
-//! They are followed as if they took it unsigned.
+//! Two of them, Badger and bchwallet, want the request signed with a certificate. Badger wants one of an authority that
+//! it knows, too, which no test has.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use prost::Message as _;
+use regtest::nodes;
 
 use crate::{
+    certificate::Certificate,
     http::{Answer, Header},
     on_every_node,
-    protobuf::{ACK, Ack, Details, Output, PAYMENT, Payment, REQUEST, read_ack, read_request},
+    protobuf::{
+        ACK, Ack, Certificates, Details, Output, PAYMENT, Payment, REQUEST, Request, read_ack, read_request,
+    },
     shop::{Invoice, Shop, Signed},
 };
 
@@ -188,23 +192,18 @@ on_every_node!(bitcoincashj, async |mut shop: Shop| {
     Ok(())
 });
 
-on_every_node!(bchwallet, async |mut shop: Shop| {
-    let invoice = shop.invoice(&[21_000, 22_000]).await?;
-    let wallet = Wallet {
-        get: &[("User-Agent", "Go-http-client/1.1"), ("Accept", REQUEST), ("Accept-Encoding", "gzip")],
-        post: &[
-            ("User-Agent", "Go-http-client/1.1"),
-            ("Content-Length", ""),
-            ("Accept", ACK),
-            ("Content-Type", PAYMENT),
-            ("Accept-Encoding", "gzip"),
-        ],
-        refund: Some(Refund::Total),
-        memo: None,
-    };
-    wallet.pay(&mut shop, &invoice).await?;
-    Ok(())
-});
+const BCHWALLET: Wallet<'_> = Wallet {
+    get: &[("User-Agent", "Go-http-client/1.1"), ("Accept", REQUEST), ("Accept-Encoding", "gzip")],
+    post: &[
+        ("User-Agent", "Go-http-client/1.1"),
+        ("Content-Length", ""),
+        ("Accept", ACK),
+        ("Content-Type", PAYMENT),
+        ("Accept-Encoding", "gzip"),
+    ],
+    refund: Some(Refund::Total),
+    memo: None,
+};
 
 on_every_node!(next_cash, async |mut shop: Shop| {
     let invoice = shop.invoice(&[21_000, 22_000]).await?;
@@ -223,3 +222,42 @@ on_every_node!(next_cash, async |mut shop: Shop| {
     wallet.pay(&mut shop, &invoice).await?;
     Ok(())
 });
+
+/// What bchwallet checks of a signed request: two certificates at least, the first issued by the second, and a signature
+/// of the first over the request while its signature is there and empty.
+fn check_certificate(answer: &Answer, certificate: &Certificate) -> Result<()> {
+    let mut request = Request::decode(answer.body.as_slice())?;
+    ensure!(request.pki_type.as_deref() == Some("x509+sha256"), "{request:?}");
+    let chain = Certificates::decode(request.pki_data.as_deref().context("certificates")?)?.certificates;
+    ensure!(chain.len() >= 2, "the leaf alone is refused");
+    for (der, name) in chain.iter().zip(["leaf", "issuer"]) {
+        fs::write(certificate.path(name), der)?;
+        certificate.openssl(&format!("x509 -inform DER -in {name} -out {name}.pem"))?;
+    }
+    certificate.openssl("verify -partial_chain -CAfile issuer.pem leaf.pem")?;
+    fs::write(certificate.path("public"), certificate.openssl("x509 -in leaf.pem -pubkey -noout")?)?;
+    fs::write(certificate.path("signature"), request.signature.replace(Vec::new()).context("a signature")?)?;
+    fs::write(certificate.path("signed"), request.encode_to_vec())?;
+    certificate.openssl("dgst -sha256 -verify public -signature signature signed")?;
+    // The check is a check: without the field it is another message.
+    request.signature = None;
+    fs::write(certificate.path("signed"), request.encode_to_vec())?;
+    ensure!(certificate.openssl("dgst -sha256 -verify public -signature signature signed").is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bchwallet_checks_the_certificate() -> Result<()> {
+    let name = "bchwallet_checks_the_certificate";
+    let Some(certificate) = Certificate::issue(name)? else { return Ok(()) };
+    let settings = certificate.settings()?;
+    let settings = settings.each_ref().map(|(key, value)| (*key, value.as_str()));
+    for node in nodes(name)? {
+        let mut shop = Shop::open(node, &settings).await?;
+        let invoice = shop.invoice(&[21_000, 22_000]).await?;
+        let answer = shop.get(&invoice.url, BCHWALLET.get).await?;
+        check_certificate(&answer, &certificate)?;
+        BCHWALLET.pay(&mut shop, &invoice).await?;
+    }
+    Ok(())
+}

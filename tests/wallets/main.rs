@@ -16,6 +16,7 @@
 mod bad_input;
 mod bip70;
 mod bitpay;
+mod certificate;
 mod edge;
 mod electron_cash;
 mod http;
@@ -50,7 +51,7 @@ async fn run(name: &str, body: impl AsyncFn(Shop) -> Result<()>) -> Result<()> {
     for node in nodes(name)? {
         let node: Arc<dyn Node> = node;
         let kind = node.name();
-        let shop = Shop::open(node).await?;
+        let shop = Shop::open(node, &[]).await?;
         body(shop).await.with_context(|| format!("on {kind}"))?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! BIP70's messages as its document has them, written down again: what the daemon writes must be read by others, not by
 //! itself.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use prost::Message as _;
 
 use crate::http::Answer;
@@ -51,6 +51,12 @@ pub(crate) struct Request {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Certificates {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(crate) certificates: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Payment {
     #[prost(bytes = "vec", optional, tag = "1")]
     pub(crate) merchant_data: Option<Vec<u8>>,
@@ -79,8 +85,14 @@ pub(crate) fn read_request(answer: &Answer) -> Result<Details> {
     ensure!(answer.body.len() < 50_000, "wallets read no more");
     let request = Request::decode(answer.body.as_slice())?;
     ensure!(request.version == Some(1), "the version is written though 1 is its default: {request:?}");
-    // Without a certificate that is known there is nothing to sign with.
-    ensure!(request.pki_type.as_deref() == Some("none") && request.signature.is_none(), "{request:?}");
+    // Signed or not, it says which.
+    match request.pki_type.as_deref() {
+        Some("none") => ensure!(request.pki_data.is_none() && request.signature.is_none(), "{request:?}"),
+        Some("x509+sha256") => {
+            ensure!(request.pki_data.is_some() && request.signature.is_some(), "{request:?}")
+        }
+        other => bail!("{other:?} is no type of signature"),
+    }
     let details = Details::decode(request.details.as_slice())?;
     ensure!(details.network.as_deref() == Some("regtest"), "{details:?}");
     ensure!(!details.outputs.is_empty() && details.outputs.iter().all(|output| output.amount.is_some()));

@@ -34,9 +34,10 @@ pub(crate) struct Signed {
 }
 
 impl Shop {
-    pub(crate) async fn open(node: Arc<dyn Node>) -> Result<Self> {
+    pub(crate) async fn open(node: Arc<dyn Node>, settings: &[(&str, &str)]) -> Result<Self> {
         let payer = Purse::fund(&*node, 1)?;
-        let daemon = Daemon::start_signing(Path::new(env!("CARGO_BIN_EXE_jppd")), &*node, &[]).await?;
+        let program = Path::new(env!("CARGO_BIN_EXE_jppd"));
+        let daemon = Daemon::start_signing(program, &*node, settings).await?;
         Ok(Self { node, payer, payee: Wallet::from_seed(2)?, daemon })
     }
 
