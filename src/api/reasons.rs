@@ -130,6 +130,10 @@ impl From<&Refusal> for Reason {
                 Self::refused("cancelled", "Invoice no longer accepting payments: it was cancelled")
             }
             Refusal::Output { mismatch, required } => of_output(mismatch, required),
+            Refusal::Stranger(txid) => Self::refused(
+                "stranger",
+                format!("The transaction {txid} neither pays this invoice nor is related to one that does"),
+            ),
             Refusal::TooManyClaims => {
                 Self::away(5, "too_many_claims", "Too many payments of this invoice are under way")
             }

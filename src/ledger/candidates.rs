@@ -91,7 +91,6 @@ impl<V: View> Scribe<'_, V> {
     ) -> Result<BTreeMap<u32, Target>, ReadError> {
         let mut found = BTreeMap::new();
         let mut claims = self.claims_on(tx.txid())?;
-        claims.retain(|(_, claim)| claim.state != ClaimState::Released);
         // What is claimed comes before what was, and of those the last word counts.
         claims.sort_by_key(|(_, claim)| (claim.state != ClaimState::Open, Reverse(claim.claimed)));
         for (invoice, claim) in claims {

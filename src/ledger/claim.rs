@@ -1,7 +1,7 @@
 //! Claims: a submission is on disk before it is broadcast.
 
 use super::{
-    ClaimRequest, Claimed, Judgement, ReadError, Refusal, Rules, Submitted, View, judge,
+    ClaimRequest, Claimed, Judgement, ReadError, Refusal, Rules, Submitted, View, is_claimed, judge,
     scribe::Scribe,
     tables::{
         Claim, ClaimState, Claims, Credits, Invoices, OpenClaims, Place, Spends, TransactionRecord,
@@ -18,15 +18,16 @@ impl<V: View> Scribe<'_, V> {
     /// other outputs go by the rows of the matching rules, and no other payer is kept from paying.
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Claimed, ReadError> {
         let ClaimRequest { invoice: id, transactions, .. } = request;
-        let mut states = Vec::with_capacity(transactions.len());
-        for submitted in transactions {
-            let claim = self.get::<Claims>(&(submitted.transaction.txid(), *id))?;
-            states.push(claim.map(|claim| claim.state));
-        }
-        let open = states.iter().filter(|state| **state == Some(ClaimState::Open)).count();
-        if open > 0 && !states.iter().any(|state| matches!(state, None | Some(ClaimState::Released))) {
+        let txids = || transactions.iter().map(|submitted| submitted.transaction.txid());
+        if is_claimed(self, *id, txids())? {
             // A repetition takes up what was left without an answer.
             return Ok(Claimed::Open);
+        }
+        let mut open = 0;
+        for txid in txids() {
+            open += u32::from(
+                self.get::<Claims>(&(txid, *id))?.is_some_and(|claim| claim.state == ClaimState::Open),
+            );
         }
         let assignment = match judge(self, self.rules, *id, transactions, self.now())? {
             Judgement::Refused(refusal) => return Ok(Claimed::Refused(refusal)),
@@ -36,7 +37,7 @@ impl<V: View> Scribe<'_, V> {
         let Some(record) = self.invoice(id)? else {
             return Ok(Claimed::Refused(Refusal::NoSuchInvoice));
         };
-        let of_others = record.state.open_claims.saturating_sub(u32::try_from(open).unwrap_or(u32::MAX));
+        let of_others = record.state.open_claims.saturating_sub(open);
         if of_others >= self.rules.most_open_claims {
             return Ok(Claimed::Refused(Refusal::TooManyClaims));
         }
@@ -57,7 +58,7 @@ impl<V: View> Scribe<'_, V> {
         submitted: &Submitted,
         assignment: &[OutPoint],
     ) -> Result<bool, ReadError> {
-        let Submitted { transaction: tx, first_seen } = submitted;
+        let Submitted { transaction: tx, first_seen, is_public } = submitted;
         let (id, txid) = (request.invoice, tx.txid());
         let own = assignment.iter().zip(0u16..).filter(|(outpoint, _)| outpoint.txid == txid);
         let assignment: Vec<(u32, u16)> = own.map(|(outpoint, number)| (outpoint.vout, number)).collect();
@@ -76,10 +77,9 @@ impl<V: View> Scribe<'_, V> {
         if is_there && self.are_credited(tx, &assignment, id)? {
             return Ok(false);
         }
-        // Once the network has a transaction anybody can submit it; then whoever does has no say in where refunds go.
         let note = match place {
-            None | Some(Place::Claimed) => request.note.clone(),
-            Some(Place::Seen | Place::Mempool | Place::Block { .. } | Place::Lost) => PayerNote::default(),
+            None | Some(Place::Claimed) if !is_public => request.note.clone(),
+            _ => PayerNote::default(),
         };
         let Some(mut record) = self.invoice(&id)? else { return Ok(false) };
         record.state.open_claims += 1;
@@ -123,16 +123,17 @@ impl<V: View> Scribe<'_, V> {
         Ok(true)
     }
 
-    /// The node refused what was claimed. A transaction that nobody else was heard to know is not kept: anybody can
-    /// make up as many as they like that spend one coin, and what the node never had it was never first seen.
+    /// The node refused what was claimed: nothing of the claim remains. A transaction that nobody else was heard to
+    /// know is not kept either: anybody can make up as many as they like that spend one coin, and what the node never
+    /// had was never first seen.
     pub(super) fn release(&mut self, txid: Txid, invoice: InvoiceId) -> Result<(), ReadError> {
         let open = |claim: Option<Claim>| claim.is_some_and(|claim| claim.state == ClaimState::Open);
         if !open(self.get::<Claims>(&(txid, invoice))?) {
             return Ok(());
         }
-        self.close_claim(txid, invoice, ClaimState::Released)?;
-        let claims = self.claims_on(txid)?;
-        if claims.iter().any(|(_, claim)| claim.state != ClaimState::Released) {
+        self.close_claim(txid, invoice)?;
+        self.remove::<Claims>((txid, invoice));
+        if !self.claims_on(txid)?.is_empty() {
             return Ok(());
         }
         let Some(record) = self.get::<Transactions>(&txid)? else { return Ok(()) };

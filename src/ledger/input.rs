@@ -186,6 +186,8 @@ pub struct Submitted {
     pub transaction: Arc<Transaction>,
     /// When it was first seen.
     pub first_seen: FirstSeen,
+    /// Whether the network has it: then anybody can submit it, and whoever does has no say in where refunds go.
+    pub is_public: bool,
 }
 
 /// Where a transaction was met.

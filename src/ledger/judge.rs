@@ -7,7 +7,7 @@ use super::{
     tables::{ClaimState, Claims, Counters, Credits, CreditsOf, Invoices, Reads, Transactions},
 };
 use crate::{
-    bch::{OutPoint, Output, Transaction, Txid},
+    bch::{OutPoint, Output, ScriptHash, Transaction, Txid},
     invoice::{
         Invoice, InvoiceId, Level, Mismatch, Phase, RequiredOutput, Timestamp, assign_beside_credits,
         assign_exactly,
@@ -47,6 +47,8 @@ pub enum Refusal {
         /// What is required there.
         required: Box<RequiredOutput>,
     },
+    /// This transaction neither pays the invoice nor is related to one that does.
+    Stranger(Txid),
     /// Too many submissions for this invoice are under way.
     TooManyClaims,
 }
@@ -76,25 +78,28 @@ pub fn judge<V: View>(
             left.push(submitted);
         }
     }
-    // A transaction that comes along without paying anything here, a parent say, has nothing to be credited.
-    if left.len() < submitted.len() && !brings_more {
+    // A transaction that comes along without paying anything here, a parent say, has nothing to be credited. What is
+    // credited to an invoice that is not paid was a part of the payment, and nobody was told that it is the whole.
+    if left.len() < submitted.len() && !brings_more && record.state.level != Level::Unpaid {
         return Ok(Judgement::AlreadyCredited);
     }
-    for Submitted { transaction, first_seen } in left {
+    for Submitted { transaction, first_seen, .. } in left {
         let known = Reads::<Transactions>::get(view, &transaction.txid())?;
         if !known.and_then(|known| known.first_seen).unwrap_or(*first_seen).is_after(&record.invoice) {
             return refused(Refusal::Older);
         }
     }
-    let all = submitted.iter().flat_map(|submitted| outputs_of(&submitted.transaction));
-    let any = assign_exactly(required, all);
     let mut own = Vec::new();
     for submitted in submitted {
-        own.extend(free_outputs(view, id, &submitted.transaction)?);
+        own.extend(free_outputs(view, &record.invoice, &submitted.transaction)?);
     }
     let own = assign_beside_credits(required, own);
-    if any.is_ok() && own.is_err() {
-        return refused(Refusal::CountedElsewhere);
+    if own.is_err() {
+        let all =
+            submitted.iter().flat_map(|submitted| asked_outputs(&record.invoice, &submitted.transaction));
+        if assign_exactly(required, all).is_ok() {
+            return refused(Refusal::CountedElsewhere);
+        }
     }
     if record.state.level != Level::Unpaid {
         return refused(Refusal::Paid);
@@ -106,12 +111,67 @@ pub fn judge<V: View>(
         return refused(Refusal::Cancelled);
     }
     match own {
-        Ok(assignment) => Ok(Judgement::Fits(assignment)),
+        Ok(assignment) => match stranger(view, id, submitted, &assignment)? {
+            Some(txid) => refused(Refusal::Stranger(txid)),
+            None => Ok(Judgement::Fits(assignment)),
+        },
         Err(mismatch) => match required.get(mismatch.index) {
             Some(required) => refused(Refusal::Output { required: Box::new(required.clone()), mismatch }),
             None => Err(ReadError(format!("invoice {id} has no required output {}", mismatch.index))),
         },
     }
+}
+
+/// Whether these transactions are on record as one whole payment of an invoice, of which something still waits for
+/// the node's word. Such a submission was judged in time, and is not judged again.
+///
+/// # Errors
+///
+/// [`ReadError`] if the view could not be read.
+pub fn is_claimed<V: View>(
+    view: &V,
+    id: InvoiceId,
+    txids: impl IntoIterator<Item = Txid>,
+) -> Result<bool, ReadError> {
+    let Some(record) = Reads::<Invoices>::get(view, &id)? else { return Ok(false) };
+    let (mut waits, mut paid) = (false, BTreeSet::new());
+    for txid in txids {
+        let Some(claim) = Reads::<Claims>::get(view, &(txid, id))? else { return Ok(false) };
+        waits |= claim.state == ClaimState::Open;
+        paid.extend(claim.assignment.into_iter().map(|(_, number)| number));
+    }
+    Ok(waits && paid.len() == record.invoice.outputs.len())
+}
+
+/// The first transaction that neither pays the invoice, by this assignment or by a credit, nor is related to one that
+/// does: an ancestor or a descendant, by way of others of the submission.
+fn stranger<V: View>(
+    view: &V,
+    id: InvoiceId,
+    submitted: &[Submitted],
+    assignment: &[OutPoint],
+) -> Result<Option<Txid>, ReadError> {
+    let mut payers: BTreeSet<Txid> = assignment.iter().map(|outpoint| outpoint.txid).collect();
+    for Submitted { transaction, .. } in submitted {
+        if is_credited(view, id, transaction)? {
+            payers.insert(transaction.txid());
+        }
+    }
+    let mut known = payers.clone();
+    // Each round finds the next of kin of the last; there are no more rounds than transactions.
+    for _ in submitted {
+        for Submitted { transaction, .. } in submitted {
+            let parents = || transaction.inputs().iter().map(|outpoint| outpoint.txid);
+            if known.contains(&transaction.txid()) {
+                known.extend(parents());
+            } else if parents().any(|parent| payers.contains(&parent)) {
+                payers.insert(transaction.txid());
+                known.insert(transaction.txid());
+            }
+        }
+    }
+    let mut txids = submitted.iter().map(|submitted| submitted.transaction.txid());
+    Ok(txids.find(|txid| !known.contains(txid)))
 }
 
 /// Whether a transaction is credited to an invoice, and counts.
@@ -130,13 +190,15 @@ fn is_credited<V: View>(view: &V, id: InvoiceId, tx: &Transaction) -> Result<boo
 
 /// Whether a transaction pays, with something that is not counted elsewhere, to a script that an invoice asks for.
 fn brings_anything<V: View>(view: &V, invoice: &Invoice, tx: &Transaction) -> Result<bool, ReadError> {
-    let asked = |output: &Output| invoice.outputs.iter().any(|required| required.script == output.script);
-    Ok(free_outputs(view, invoice.id, tx)?.iter().any(|(_, output, _)| asked(output)))
+    Ok(!free_outputs(view, invoice, tx)?.is_empty())
 }
 
-/// The outputs of a transaction with their outpoints.
-fn outputs_of(tx: &Transaction) -> impl Iterator<Item = (OutPoint, &Output)> {
-    tx.numbered_outputs().map(|(vout, output)| (tx.outpoint(vout), output))
+/// The outputs of a transaction to scripts that an invoice asks for, with their outpoints. The rest, of which there can
+/// be thousands, is not looked up.
+fn asked_outputs<'t>(invoice: &Invoice, tx: &'t Transaction) -> impl Iterator<Item = (OutPoint, &'t Output)> {
+    let asked: BTreeSet<ScriptHash> = invoice.outputs.iter().map(RequiredOutput::script_hash).collect();
+    let outputs = tx.numbered_outputs().filter(move |(_, output)| asked.contains(&output.script_hash));
+    outputs.map(|(vout, output)| (tx.outpoint(vout), output))
 }
 
 /// An output that is neither credited to nor reserved for another invoice, with the number of the required output it
@@ -146,14 +208,16 @@ type Free<'t> = (OutPoint, &'t Output, Option<u16>);
 /// The outputs of a transaction that can pay an invoice.
 fn free_outputs<'t, V: View>(
     view: &V,
-    id: InvoiceId,
+    invoice: &Invoice,
     tx: &'t Transaction,
 ) -> Result<Vec<Free<'t>>, ReadError> {
-    let claimed = claimed_by_others(view, id, tx.txid())?;
-    let mut free = Vec::with_capacity(tx.outputs().len());
-    for (outpoint, output) in outputs_of(tx) {
+    let claimed = claimed_by_others(view, invoice.id, tx.txid())?;
+    let mut free = Vec::new();
+    for (outpoint, output) in asked_outputs(invoice, tx) {
         match Reads::<Credits>::get(view, &outpoint)? {
-            Some(credit) if credit.invoice == id => free.push((outpoint, output, Some(credit.output))),
+            Some(credit) if credit.invoice == invoice.id => {
+                free.push((outpoint, output, Some(credit.output)))
+            }
             None if !claimed.contains(&outpoint.vout) => free.push((outpoint, output, None)),
             Some(_) | None => {}
         }

@@ -45,7 +45,7 @@ pub use input::{
     Action, ClaimRequest, Claimed, Created, Creation, Idempotency, Input, Managed, Observation, Outcome,
     Rules, SharedOutputs, Submitted,
 };
-pub use judge::{Judgement, Refusal, judge};
+pub use judge::{Judgement, Refusal, is_claimed, judge};
 pub use read::{event, events_after, statement, unassigned_of};
 pub use tables::{Changes, Holds, ReadError, Reads, Table, View};
 pub use view::{MemoryView, Overlay};

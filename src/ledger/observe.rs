@@ -319,23 +319,18 @@ impl<V: View> Scribe<'_, V> {
     /// A transaction that was seen, or cannot come any more, needs no reservation.
     pub(super) fn end_claims(&mut self, txid: Txid) -> Result<(), ReadError> {
         for (invoice, _) in self.claims_on(txid)? {
-            self.close_claim(txid, invoice, ClaimState::Ended)?;
+            self.close_claim(txid, invoice)?;
         }
         Ok(())
     }
 
     /// Closes an open claim; one that is closed stays as it is.
-    pub(super) fn close_claim(
-        &mut self,
-        txid: Txid,
-        invoice: InvoiceId,
-        state: ClaimState,
-    ) -> Result<(), ReadError> {
+    pub(super) fn close_claim(&mut self, txid: Txid, invoice: InvoiceId) -> Result<(), ReadError> {
         let Some(mut claim) = self.get::<Claims>(&(txid, invoice))? else { return Ok(()) };
         if claim.state != ClaimState::Open {
             return Ok(());
         }
-        claim.state = state;
+        claim.state = ClaimState::Ended;
         self.remove::<OpenClaims>((claim.claimed.after(super::Rules::CLAIM), txid, invoice));
         self.put::<Claims>((txid, invoice), claim);
         if let Some(InvoiceRecord { invoice, mut state }) = self.invoice(&invoice)? {

@@ -230,8 +230,6 @@ pub enum ClaimState {
     Open,
     /// Its transaction was seen, or it was given up: a preference remains.
     Ended,
-    /// The node refused the transaction: nothing remains but what the payer said.
-    Released,
 }
 
 /// A submission of one transaction for one invoice.

@@ -6,9 +6,7 @@ use super::{
     EventKind, ReadError, View,
     scribe::Scribe,
     settle::late_end,
-    tables::{
-        Ask, ClaimState, Ever, Expiries, Idempotency, IdempotencyEnds, LateEnds, OpenClaims, Retirements,
-    },
+    tables::{Ask, Ever, Expiries, Idempotency, IdempotencyEnds, LateEnds, OpenClaims, Retirements},
 };
 use crate::{
     bch::Txid,
@@ -104,7 +102,7 @@ impl<V: View> Scribe<'_, V> {
         let from = (Timestamp::default(), hash(0), InvoiceId::from_bytes([0; 16]));
         let until = (self.now(), hash(0xff), InvoiceId::from_bytes([0xff; 16]));
         for ((_, txid, invoice), ()) in self.range::<OpenClaims>(from..=until, MOST_AT_ONCE)? {
-            self.close_claim(txid, invoice, ClaimState::Ended)?;
+            self.close_claim(txid, invoice)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
     ledger::{EventKind, Refusal},
-    node::Request,
+    node::{NodeError, Request},
     submit::{Accepted, InputFault, Step, SubmitError},
 };
 
@@ -103,6 +103,41 @@ fn a_repetition_of_what_was_claimed_in_time_is_in_time() -> Result<()> {
     let tx = town.sign(&address, 10_000)?;
     town.wait(3_600);
     ensure!(town.pay(id, &tx)? == Err(SubmitError::Refused(Refusal::Expired)));
+    Ok(())
+}
+
+/// The broadcast never left this machine: nothing of it can be out there, and the claim keeps nobody waiting.
+#[test]
+fn what_was_never_sent_is_released() -> Result<()> {
+    for error in [NodeError::Busy, NodeError::Unreachable] {
+        let mut town = Town::open()?;
+        let (id, address) = town.fresh_invoice(10_000)?;
+        let tx = town.sign(&address, 10_000)?;
+        let payment = town.begin_payment(id, &tx)?;
+        let payment = town.until(payment, sends)?;
+        ensure!(town.statement(id)?.state.open_claims == 1);
+        ensure!(town.fail(payment, error)? == Err(SubmitError::NodeAway));
+        ensure!(town.statement(id)?.state.open_claims == 0);
+        ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited), "the repetition begins anew");
+    }
+    Ok(())
+}
+
+/// A part of the payment came by itself: whoever submits it is not told that the invoice is paid.
+#[test]
+fn a_part_is_not_the_whole() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let part = town.sign(&address, 6_000)?;
+    town.broadcast(&part)?;
+    town.hear()?;
+    ensure!(town.news(id)? == [EventKind::PartialPayment]);
+    let answer = town.pay(id, &part)?;
+    ensure!(matches!(answer, Err(SubmitError::Refused(Refusal::Output { .. }))), "{answer:?}");
+    let rest = town.sign(&address, 4_000)?;
+    town.broadcast(&rest)?;
+    town.hear()?;
+    ensure!(town.pay(id, &part)? == Ok(Accepted::Credited), "now it is");
     Ok(())
 }
 

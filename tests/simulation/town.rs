@@ -364,14 +364,15 @@ impl Town {
         }
     }
 
-    /// The node goes away before it answers what it was asked last; then to the end.
-    pub(crate) fn lose_answer(
+    /// What the node was asked last comes to nothing, in this way; then to the end.
+    pub(crate) fn fail(
         &mut self,
         payment: Paying,
+        error: NodeError,
     ) -> Result<std::result::Result<Accepted, SubmitError>> {
         let Paying { mut course, step } = payment;
         ensure!(matches!(step, submit::Step::Ask(_)), "the node was not asked");
-        let step = self.ask_course(&mut course, submit::Answer::Node(Err(NodeError::Unreachable)))?;
+        let step = self.ask_course(&mut course, submit::Answer::Node(Err(error)))?;
         self.finish(Paying { course, step })
     }
 

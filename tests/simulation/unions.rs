@@ -9,7 +9,7 @@ use jppd::{
         Reads,
         tables::Transactions,
     },
-    node::Request,
+    node::{NodeError, Request},
     submit::{Accepted, FamilyFault, InputFault, Step, SubmitError},
 };
 use regtest::wallet::{PayOptions, Payment};
@@ -188,7 +188,7 @@ fn no_answer_in_the_middle_releases_nothing() -> Result<()> {
         if delivered {
             town.broadcast(&pair.child)?;
         }
-        ensure!(town.lose_answer(payment)? == Err(SubmitError::NodeAway));
+        ensure!(town.fail(payment, NodeError::NoAnswer)? == Err(SubmitError::NodeAway));
         ensure!(town.statement(pair.id)?.state.open_claims == 1);
         if delivered {
             town.hear()?;
@@ -254,5 +254,29 @@ fn what_does_not_go_together_is_refused_as_a_whole() -> Result<()> {
             == Err(SubmitError::Inputs(InputFault::Missing(beyond)))
     );
     ensure!(town.chain.mempool().is_empty() && town.view == before);
+    Ok(())
+}
+
+/// Two submissions share a transaction, and the node refuses what only one of them has: the other keeps its claim.
+#[test]
+fn a_refusal_takes_nothing_from_another_submission() -> Result<()> {
+    let mut town = Town::open()?;
+    let scripts = [nobody(160), nobody(161)];
+    let id = town.invoice_of(&[(scripts[0].clone(), 10_000), (scripts[1].clone(), 20_000)])?;
+    let options = PayOptions { confirmed_only: true, ..PayOptions::default() };
+    let mut sign = |number: usize, satoshis| {
+        let payment = Payment::new(address_of(&scripts[number])?.as_str(), satoshis);
+        town.payer.pay(&[payment], options)
+    };
+    let (first, second) = (sign(0, 10_000)?, sign(1, 20_000)?);
+    let mut forged = town.payer.double_spend(&first, PayOptions::default())?;
+    forged.output = first.output.clone();
+    let payment = town.begin_payments(id, &[&first, &second])?;
+    let payment = town.until(payment, sends(&first))?;
+    let refused = town.pay_all(id, &[&forged, &second])?;
+    ensure!(matches!(refused, Err(SubmitError::RefusedByNode(_))), "{refused:?}");
+    ensure!(town.statement(id)?.state.open_claims == 2, "what was claimed before stays claimed");
+    ensure!(town.finish(payment)? == Ok(Accepted::Credited));
+    ensure!(town.status(id)? == "paid" && town.statement(id)?.state.open_claims == 0);
     Ok(())
 }

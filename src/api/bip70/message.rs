@@ -70,8 +70,9 @@ pub(in crate::api) struct Payment {
     pub(in crate::api) transactions: Vec<Bytes>,
     #[prost(message, repeated, tag = "3")]
     pub(in crate::api) refund_to: Vec<Output>,
-    #[prost(string, optional, tag = "4")]
-    pub(in crate::api) memo: Option<String>,
+    /// Text, if it is one.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub(in crate::api) memo: Option<Bytes>,
 }
 
 /// What it is answered. The payment is a message too; here it is the bytes that came, so that they go back to the

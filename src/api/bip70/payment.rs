@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::{
         reasons::Reason,
+        receive::BadBody,
         settings::ApiSettings,
         state::Shared,
         submissions::{MOST_MEMO, transaction_of_bytes},
@@ -22,8 +23,11 @@ use crate::{
     submit::{MOST_TRANSACTIONS, Submission},
 };
 
-/// The longest locking script that the network has (10,000 bytes).
-const MOST_SCRIPT: usize = 10_000;
+/// The longest locking script that nodes relay, data carriers included: to a longer one no refund can be sent.
+const MOST_SCRIPT: usize = 223;
+
+/// The largest payment, in bytes. BIP70 says 50,000; a transaction may have twice that, and some bring its parents.
+const MOST_PAYMENT: usize = 256 * 1024;
 
 /// Takes a payment.
 ///
@@ -35,9 +39,15 @@ pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
     statement: &Statement,
     body: Bytes,
 ) -> Result<Response, WalletFault> {
-    let payment = Payment::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
-    let note = note(&payment, &shared.state.settings);
-    let submission = submission(statement.invoice.id, &payment.transactions, note, None);
+    if body.len() > MOST_PAYMENT {
+        return Err(BadBody::TooLarge(MOST_PAYMENT).into());
+    }
+    let submission = {
+        // Decoded it takes many times its bytes; nothing of that is kept while the node is asked.
+        let payment = Payment::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
+        let note = note(&payment, &shared.state.settings);
+        submission(statement.invoice.id, &payment.transactions, note, None)
+    };
     shared.pay(submission).await.map_err(fault)?;
     let memo = Some("Thank you, the payment was received".to_owned());
     Ok(binary(ACK, &PaymentAck { payment: body, memo }))
@@ -80,7 +90,8 @@ fn submission(
 /// What the payer says with a payment. None of it is worth a payment: what is too long is cut, and what is no output
 /// is left out.
 fn note(payment: &Payment, settings: &ApiSettings) -> PayerNote {
-    let memo = payment.memo.as_deref().map(|memo| memo.chars().take(MOST_MEMO).collect::<String>());
+    let memo = payment.memo.as_deref().map(String::from_utf8_lossy);
+    let memo = memo.map(|memo| memo.chars().take(MOST_MEMO).collect::<String>());
     let refunds = payment.refund_to.iter().filter(|output| (1..=MOST_SCRIPT).contains(&output.script.len()));
     PayerNote {
         memo: memo.filter(|memo| !memo.is_empty()),

@@ -490,7 +490,7 @@ async fn protobuf_that_is_none() {
         (b"\xff", unreadable),
         (b"\x12\x05\x00", unreadable),
         (b"\x10\x01", unreadable),
-        (b"\x22\x01\xff", unreadable),
+        (b"\x22\x01\xff", "There is no transaction in your payment"),
         (b"", "There is no transaction in your payment"),
         (b"\x12\x01\x00", "unable to parse the transaction"),
     ];

@@ -59,7 +59,7 @@ async fn image<S: View + Send + Sync + 'static>(
     };
     draw(&uri).map_err(|error| {
         tracing::error!(%error, "http.public_url is too long");
-        WalletFault::bad("too_long", "The URL of this invoice is too long for a QR code")
+        WalletFault::bug()
     })
 }
 

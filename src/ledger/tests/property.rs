@@ -203,7 +203,7 @@ impl Driver {
                 let first_seen = self.world.seen_now();
                 let txs = txs.iter().map(|tx| self.txs[*tx].clone()).filter(|tx| !tx.is_coinbase());
                 let transactions: Vec<_> =
-                    txs.map(|transaction| Submitted { transaction, first_seen }).collect();
+                    txs.map(|transaction| Submitted { transaction, first_seen, is_public: false }).collect();
                 let (invoice, note) = (self.id(invoice), PayerNote::default());
                 if !transactions.is_empty() {
                     let request = ClaimRequest { invoice, transactions, note, via: Via::Jpp };

@@ -6,7 +6,10 @@ use super::{
     world::{transaction, *},
     *,
 };
-use crate::{bch::Transaction, invoice::InvoiceId};
+use crate::{
+    bch::Transaction,
+    invoice::{InvoiceId, PayerNote, Via},
+};
 
 /// The part of a claim that one transaction has.
 fn part(world: &World, id: InvoiceId, tx: &Arc<Transaction>) -> Vec<(u32, u16)> {
@@ -90,11 +93,72 @@ fn a_part_that_came_by_itself_does_not_stand_for_the_whole() {
     let id = world.create(1, &[(1, 1000)]);
     let (most, rest) = (world.pay(&[(1, 600)]), world.pay(&[(1, 400)]));
     world.mempool(&most);
-    assert_eq!(world.claim(id, &most), Claimed::AlreadyCredited);
+    // Nobody was told that a part is the whole, and nobody is.
+    assert!(matches!(world.claim(id, &most), Claimed::Refused(Refusal::Output { .. })));
     assert!(matches!(world.claim_all(id, &[&most, &rest]), Claimed::Refused(Refusal::Output { .. })));
     world.mempool(&rest);
     assert_eq!(world.status(id), Status::Paid);
     assert_eq!(world.claim_all(id, &[&most, &rest]), Claimed::AlreadyCredited);
+}
+
+/// A transaction that brings nothing, once it was claimed with one that pays, does not stand for the payment.
+#[test]
+fn what_pays_nothing_is_not_taken_up_alone() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000)]);
+    let payer = world.pay(&[(1, 1000), (7, 5)]);
+    let child = transaction(&[payer.outpoint(1)], &[(9, 1, None)]);
+    assert_eq!(world.claim_all(id, &[&payer, &child]), Claimed::Open);
+    assert!(matches!(world.claim(id, &child), Claimed::Refused(Refusal::Output { .. })));
+    assert_eq!(world.claim(id, &payer), Claimed::Open, "the payer alone is the whole");
+}
+
+#[test]
+fn strangers_are_not_taken_along() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000)]);
+    let parent = world.pay(&[(7, 2000)]);
+    let payer = transaction(&[parent.outpoint(0)], &[(1, 1000, None), (8, 900, None)]);
+    let child = transaction(&[payer.outpoint(1)], &[(9, 1, None)]);
+    let stranger = world.pay(&[(9, 5)]);
+    let refused = Claimed::Refused(Refusal::Stranger(stranger.txid()));
+    assert_eq!(world.claim_all(id, &[&parent, &stranger, &payer, &child]), refused);
+    // Another child of the parent is no kin of the payer.
+    let sibling = transaction(&[parent.outpoint(1)], &[(9, 1, None)]);
+    assert_eq!(
+        world.claim_all(id, &[&parent, &payer, &sibling]),
+        Claimed::Refused(Refusal::Stranger(sibling.txid()))
+    );
+    assert_eq!(world.claim_all(id, &[&child, &payer, &parent]), Claimed::Open);
+}
+
+/// Half of a payment was taken, and of the other half the answer was lost: the repetition is in time whenever it comes.
+#[test]
+fn the_rest_of_a_payment_is_taken_up_after_the_end() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000), (2, 500)]);
+    let (first, second) = (world.pay(&[(1, 1000)]), world.pay(&[(2, 500)]));
+    assert_eq!(world.claim_all(id, &[&first, &second]), Claimed::Open);
+    world.mempool(&first);
+    world.tick_after(LIFE + 40);
+    assert_eq!(world.claim_all(id, &[&first, &second]), Claimed::Open);
+    world.mempool(&second);
+    assert_eq!(world.status(id), Status::Paid);
+    assert!(!world.statement(id).credits.iter().any(|credit| credit.late));
+}
+
+/// Who submits what the network has already says nothing of refunds.
+#[test]
+fn the_note_of_a_latecomer_is_not_kept() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000)]);
+    let tx = world.pay(&[(1, 1000)]);
+    let note = PayerNote { memo: Some("mine".to_owned()), refund_to: Vec::new() };
+    let submitted = Submitted { transaction: tx.clone(), first_seen: world.seen_now(), is_public: true };
+    let request = ClaimRequest { invoice: id, transactions: vec![submitted], note, via: Via::Bip70 };
+    assert_eq!(world.input(Action::Claim(Box::new(request))), Outcome::Claimed(Claimed::Open));
+    world.mempool(&tx);
+    assert_eq!(world.statement(id).note, PayerNote::default());
 }
 
 #[test]
@@ -156,7 +220,11 @@ fn one_that_cannot_pay_refuses_all() {
     let twin = world.create(2, &[(2, 500)]);
     let (first, second) = (world.pay(&[(1, 1000)]), world.pay(&[(2, 500)]));
     let seen = world.seen_now();
-    let submitted = |tx: &Arc<Transaction>, first_seen| Submitted { transaction: tx.clone(), first_seen };
+    let submitted = |tx: &Arc<Transaction>, first_seen| Submitted {
+        transaction: tx.clone(),
+        first_seen,
+        is_public: false,
+    };
     let judged = |world: &World, submitted: &[Submitted]| {
         judge(&world.view, &world.rules, id, submitted, world.now).unwrap()
     };

@@ -237,7 +237,10 @@ impl World {
     /// Several transactions at once.
     pub(super) fn claim_all(&mut self, invoice: InvoiceId, txs: &[&Arc<Transaction>]) -> Claimed {
         let first_seen = self.seen_now();
-        let submitted = txs.iter().map(|tx| Submitted { transaction: (*tx).clone(), first_seen }).collect();
+        let submitted = txs
+            .iter()
+            .map(|tx| Submitted { transaction: (*tx).clone(), first_seen, is_public: false })
+            .collect();
         self.claim_these(invoice, submitted, "")
     }
 
@@ -248,17 +251,19 @@ impl World {
         first_seen: FirstSeen,
         memo: &str,
     ) -> Claimed {
-        self.claim_these(invoice, vec![Submitted { transaction: tx.clone(), first_seen }], memo)
+        self.claim_these(
+            invoice,
+            vec![Submitted { transaction: tx.clone(), first_seen, is_public: false }],
+            memo,
+        )
     }
 
     fn claim_these(&mut self, invoice: InvoiceId, transactions: Vec<Submitted>, memo: &str) -> Claimed {
         let memo = (!memo.is_empty()).then(|| memo.to_owned());
         let note = PayerNote { memo, refund_to: Vec::new() };
         let judged = judge(&self.view, &self.rules, invoice, &transactions, self.now).unwrap();
-        let claims = transactions.iter().map(|tx| self.view.claims.get(&(tx.transaction.txid(), invoice)));
-        let states: Vec<_> = claims.map(|claim| claim.map(|claim| claim.state)).collect();
-        let repeated = states.contains(&Some(tables::ClaimState::Open))
-            && !states.iter().any(|state| matches!(state, None | Some(tables::ClaimState::Released)));
+        let txids = transactions.iter().map(|submitted| submitted.transaction.txid());
+        let repeated = is_claimed(&self.view, invoice, txids).unwrap();
         let request = ClaimRequest { invoice, transactions, note, via: Via::Jpp };
         let claimed = match self.input(Action::Claim(Box::new(request))) {
             Outcome::Claimed(claimed) => claimed,

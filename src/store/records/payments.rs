@@ -18,7 +18,7 @@ use crate::{
 
 words! {
     Via { 1 = Jpp, 2 = Bip70, 3 = Api, 4 = Mempool, 5 = Block }
-    ClaimState { 1 = Open, 2 = Ended, 3 = Released }
+    ClaimState { 1 = Open, 2 = Ended }
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

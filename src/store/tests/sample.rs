@@ -142,7 +142,7 @@ one_of! {
         Just(Self::Cancelled),
     }
     EventKind { select(Self::ALL.to_vec()) }
-    ClaimState { Just(Self::Open), Just(Self::Ended), Just(Self::Released) }
+    ClaimState { Just(Self::Open), Just(Self::Ended) }
     Phase {
         Just(Self::Open),
         Timestamp::sample().prop_map(|at| Self::Expired { at }),

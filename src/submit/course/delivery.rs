@@ -7,8 +7,8 @@ use crate::{
     bch::{BlockHash, Transaction, Txid},
     engine::EngineError,
     ledger::{
-        Action, ClaimRequest, Claimed, Observation, Outcome, ReadError, Reads, View,
-        tables::{Place, Transactions},
+        Action, ClaimRequest, Claimed, Judgement, Observation, Outcome, ReadError, Reads, View,
+        tables::{ClaimState, Claims, Place, Transactions},
     },
     node::{Coin, Request, SendOutcome},
     submit::{Accepted, InputFault, SubmitError, checks::missing},
@@ -18,24 +18,33 @@ use crate::{
 const MISSING_INPUTS: &str = "Missing inputs";
 
 impl Course {
-    pub(super) fn ask_claim(&mut self, moment: Moment<'_>) -> Step {
+    pub(super) fn ask_claim<V: View>(&mut self, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
+        let invoice = self.submission.invoice;
+        for txid in self.txids() {
+            if Reads::<Claims>::get(view, &(txid, invoice))?
+                .is_some_and(|claim| claim.state == ClaimState::Open)
+            {
+                self.claimed_before.insert(txid);
+            }
+        }
         self.stage = Stage::Claim;
-        Step::Apply(Box::new(Action::Claim(Box::new(ClaimRequest {
-            invoice: self.submission.invoice,
+        Ok(Step::Apply(Box::new(Action::Claim(Box::new(ClaimRequest {
+            invoice,
             transactions: self.submitted(moment),
             note: self.submission.note.clone(),
             via: self.submission.via,
-        }))))
+        })))))
     }
 
     pub(super) fn claimed<V: View>(
         &mut self,
         outcome: Result<Outcome, EngineError>,
         view: &V,
+        moment: Moment<'_>,
     ) -> Result<Step, ReadError> {
         Ok(match outcome {
-            Ok(Outcome::Claimed(Claimed::Open)) => return self.deliver_next(view),
-            Ok(Outcome::Claimed(Claimed::AlreadyCredited)) => done(Ok(Accepted::Credited)),
+            Ok(Outcome::Claimed(Claimed::Open)) => return self.deliver_next(view, moment),
+            Ok(Outcome::Claimed(Claimed::AlreadyCredited)) => return self.finished(view, moment),
             Ok(Outcome::Claimed(Claimed::Refused(refusal))) => done(Err(SubmitError::Refused(refusal))),
             Ok(Outcome::Done | Outcome::Created(_) | Outcome::Managed(_)) => {
                 done(Err(SubmitError::Unavailable))
@@ -45,7 +54,7 @@ impl Course {
     }
 
     /// Hands over the next transaction that the node does not have.
-    fn deliver_next<V: View>(&mut self, view: &V) -> Result<Step, ReadError> {
+    fn deliver_next<V: View>(&mut self, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
         for tx in &self.transactions {
             if self.delivered.contains(&tx.txid()) {
                 continue;
@@ -57,7 +66,16 @@ impl Course {
             self.stage = Stage::Broadcast(tx.clone());
             return Ok(Step::Ask(Request::Send(tx.raw().clone())));
         }
-        Ok(done(Ok(Accepted::Credited)))
+        self.finished(view, moment)
+    }
+
+    /// The node has everything. What is said now is what the records say: nothing is a success that is not credited.
+    fn finished<V: View>(&self, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
+        Ok(done(match self.judge(view, moment)? {
+            Judgement::AlreadyCredited => Ok(Accepted::Credited),
+            Judgement::Refused(refusal) => Err(SubmitError::Refused(refusal)),
+            Judgement::Fits(_) => Err(SubmitError::NodeAway),
+        }))
     }
 
     pub(super) fn sent(&mut self, tx: Arc<Transaction>, sent: SendOutcome, moment: Moment<'_>) -> Step {
@@ -67,7 +85,7 @@ impl Course {
             SendOutcome::Accepted | SendOutcome::AlreadyInChain => self.credit(tx, moment),
             // The node says this of a transaction in a block, too, once its outputs are spent.
             SendOutcome::MissingInputs => self.ask_inputs(tx, Stage::Gone),
-            SendOutcome::Refused { message, .. } => self.release(SubmitError::RefusedByNode(message)),
+            SendOutcome::Refused { message, .. } => self.release(&tx, SubmitError::RefusedByNode(message)),
         }
     }
 
@@ -80,9 +98,14 @@ impl Course {
     }
 
     /// The node has it, and so do our records; the next one.
-    pub(super) fn taken<V: View>(&mut self, txid: Txid, view: &V) -> Result<Step, ReadError> {
+    pub(super) fn taken<V: View>(
+        &mut self,
+        txid: Txid,
+        view: &V,
+        moment: Moment<'_>,
+    ) -> Result<Step, ReadError> {
         self.delivered.insert(txid);
-        self.deliver_next(view)
+        self.deliver_next(view, moment)
     }
 
     /// The node misses inputs of a transaction and does not have it in its mempool; these are the coins it has.
@@ -102,19 +125,26 @@ impl Course {
         error: SubmitError,
         best: BlockHash,
         view: &V,
+        moment: Moment<'_>,
     ) -> Result<Step, ReadError> {
         let known = Reads::<Transactions>::get(view, &tx.txid())?;
         if known.is_some_and(|known| matches!(known.place, Place::Block { .. })) {
-            return self.taken(tx.txid(), view);
+            return self.taken(tx.txid(), view, moment);
         }
         // The walk may find it in the next block: the claim stays, and a repetition takes it up.
-        if is_walked(view, best)? { Ok(self.release(error)) } else { Ok(done(Err(SubmitError::NodeAway))) }
+        if is_walked(view, best)? {
+            Ok(self.release(tx, error))
+        } else {
+            Ok(done(Err(SubmitError::NodeAway)))
+        }
     }
 
-    /// What the node did not take is given back, and with it what was to come after; then the payer is told why.
-    fn release(&mut self, refusal: SubmitError) -> Step {
+    /// What the node did not take is given back, and with it what was to come after, unless somebody else claimed
+    /// that; then the payer is told why.
+    pub(super) fn release(&mut self, refused: &Transaction, refusal: SubmitError) -> Step {
         let mut txids = self.txids();
-        txids.retain(|txid| !self.delivered.contains(txid));
+        let others = |txid: &Txid| self.claimed_before.contains(txid) && *txid != refused.txid();
+        txids.retain(|txid| !self.delivered.contains(txid) && !others(txid));
         self.stage = Stage::Release(refusal);
         Step::Apply(Box::new(Action::Release { txids, invoice: self.submission.invoice }))
     }

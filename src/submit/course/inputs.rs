@@ -31,10 +31,10 @@ impl Course {
         let Some(record) = Reads::<Invoices>::get(view, &self.submission.invoice)? else {
             return Ok(done(Err(SubmitError::Refused(Refusal::NoSuchInvoice))));
         };
-        Ok(match self.weigh(record.invoice.fee_rate) {
-            Ok(()) => self.checked(moment),
-            Err(error) => done(Err(error)),
-        })
+        match self.weigh(record.invoice.fee_rate) {
+            Ok(()) => self.checked(view, moment),
+            Err(error) => Ok(done(Err(error))),
+        }
     }
 
     /// The node has a transaction in its mempool: its inputs are spent by itself. It may be older than the invoice.
@@ -52,7 +52,7 @@ impl Course {
         self.inputs.insert(tx.txid(), Inputs::Spent);
         match self.judge(view, moment)? {
             Judgement::Refused(refusal) => Ok(done(Err(SubmitError::Refused(refusal)))),
-            Judgement::AlreadyCredited => Ok(self.checked(moment)),
+            Judgement::AlreadyCredited => self.checked(view, moment),
             Judgement::Fits(_) => self.next_inputs(view, moment),
         }
     }
@@ -92,7 +92,7 @@ impl Course {
         moment: Moment<'_>,
     ) -> Result<Step, ReadError> {
         match self.judge(view, moment)? {
-            Judgement::AlreadyCredited => return Ok(self.checked(moment)),
+            Judgement::AlreadyCredited => return self.checked(view, moment),
             Judgement::Refused(refusal) => return Ok(done(Err(SubmitError::Refused(refusal)))),
             Judgement::Fits(_) => {}
         }

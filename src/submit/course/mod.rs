@@ -18,8 +18,8 @@ use crate::{
     engine::{EngineError, Sightings},
     invoice::{FirstSeen, Order, Sighting, Timestamp},
     ledger::{
-        Action, Judgement, Outcome, ReadError, Reads, Refusal, Rules, Submitted, View, judge,
-        tables::{Blocks, Chain, ClaimState, Claims, Place, TransactionRecord, Transactions},
+        Action, Judgement, Outcome, ReadError, Reads, Refusal, Rules, Submitted, View, is_claimed, judge,
+        tables::{Blocks, Chain, Place, TransactionRecord, Transactions},
     },
     node::{NodeError, Reply, Request},
 };
@@ -75,6 +75,8 @@ pub struct Course {
     seen: BTreeMap<Txid, FirstSeen>,
     /// Those that were looked at.
     inputs: BTreeMap<Txid, Inputs>,
+    /// Those that another course had claimed before this one did.
+    claimed_before: BTreeSet<Txid>,
     /// Those that the node took.
     delivered: BTreeSet<Txid>,
     /// Whether a missing parent was waited for.
@@ -122,6 +124,7 @@ impl Course {
             transactions: Vec::new(),
             seen: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            claimed_before: BTreeSet::new(),
             delivered: BTreeSet::new(),
             waited: false,
         }
@@ -161,15 +164,15 @@ impl Course {
                 let error = if is_walked(view, best)? { error } else { SubmitError::NodeAway };
                 self.unless_met(&tx, error, view, moment)
             }
-            (Stage::Claim, Answer::Applied(outcome)) => self.claimed(outcome, view),
+            (Stage::Claim, Answer::Applied(outcome)) => self.claimed(outcome, view, moment),
             (Stage::Broadcast(tx), Answer::Node(Ok(Reply::Sent(sent)))) => Ok(self.sent(tx, sent, moment)),
-            (Stage::Credit(tx), Answer::Applied(Ok(_))) => self.taken(tx.txid(), view),
+            (Stage::Credit(tx), Answer::Applied(Ok(_))) => self.taken(tx.txid(), view, moment),
             (Stage::Gone(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => Ok(match entry {
                 Some(_) => self.credit(tx, moment),
                 None => self.gone(tx, &coins),
             }),
             (Stage::Unwalked(tx, error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
-                self.unwalked(&tx, error, best, view)
+                self.unwalked(&tx, error, best, view, moment)
             }
             (Stage::Release(error), Answer::Applied(released)) => {
                 // Given back or not, the node said no: that is what the payer needs to know. A claim that stays
@@ -178,6 +181,11 @@ impl Course {
                     tracing::warn!(%error, txids = ?self.txids(), "a refused claim could not be released");
                 }
                 Ok(done(Err(error)))
+            }
+            (Stage::Broadcast(tx), Answer::Node(Err(error))) if !error.effect_possible() => {
+                // It never left this machine: what was claimed for it keeps nobody waiting.
+                tracing::info!(%error, txid = %tx.txid(), "the node could not be asked to take a submission");
+                Ok(self.release(&tx, SubmitError::NodeAway))
             }
             (_, Answer::Applied(Err(error))) => Ok(done(Err(error.into()))),
             (_, Answer::Node(Err(error))) => {
@@ -207,13 +215,13 @@ impl Course {
                 self.seen.insert(txid, seen);
             }
         }
-        if !self.verify && self.is_claimed(view)? {
+        if !self.verify && is_claimed(view, self.submission.invoice, self.txids())? {
             // Nobody answered the first time. It was in time then, and it is now.
-            return Ok(self.ask_claim(moment));
+            return self.ask_claim(view, moment);
         }
         match self.judge(view, moment)? {
             Judgement::Refused(refusal) => return Ok(done(Err(SubmitError::Refused(refusal)))),
-            Judgement::AlreadyCredited => return Ok(self.checked(moment)),
+            Judgement::AlreadyCredited => return self.checked(view, moment),
             Judgement::Fits(_) => {}
         }
         for tx in &self.transactions {
@@ -224,20 +232,9 @@ impl Course {
         self.next_inputs(view, moment)
     }
 
-    /// Whether every transaction waits, by an open claim, for the node's word.
-    fn is_claimed<V: View>(&self, view: &V) -> Result<bool, ReadError> {
-        for tx in &self.transactions {
-            let claim = Reads::<Claims>::get(view, &(tx.txid(), self.submission.invoice))?;
-            if claim.is_none_or(|claim| claim.state != ClaimState::Open) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Every check that can be made is passed.
-    fn checked(&mut self, moment: Moment<'_>) -> Step {
-        if self.verify { done(Ok(Accepted::Valid)) } else { self.ask_claim(moment) }
+    fn checked<V: View>(&mut self, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
+        if self.verify { Ok(done(Ok(Accepted::Valid))) } else { self.ask_claim(view, moment) }
     }
 
     fn judge<V: View>(&self, view: &V, moment: Moment<'_>) -> Result<Judgement, ReadError> {
@@ -246,9 +243,11 @@ impl Course {
 
     /// The transactions as the ledger is told of them.
     fn submitted(&self, moment: Moment<'_>) -> Vec<Submitted> {
+        let is_with_node = |txid| matches!(self.inputs.get(&txid), Some(Inputs::Spent));
         let submitted = |tx: &Arc<Transaction>| Submitted {
             transaction: tx.clone(),
             first_seen: self.first_seen(tx.txid(), moment),
+            is_public: is_with_node(tx.txid()) || moment.sightings.get(&tx.txid()).is_some(),
         };
         self.transactions.iter().map(submitted).collect()
     }
