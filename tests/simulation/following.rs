@@ -8,7 +8,7 @@ use jppd::{
     ledger::{EventKind, Reads, tables::Chain},
 };
 
-use crate::town::{Town, address_of, nobody, txid};
+use crate::town::{Town, txid};
 
 /// As often as absence is not judged in one pass alone.
 const SEVERAL: u32 = 4;
@@ -135,10 +135,7 @@ fn a_chain_that_became_shorter_is_waited_for() -> Result<()> {
 /// the mempool again.
 fn a_transaction_grows_old(restarted: bool) -> Result<()> {
     let mut town = Town::open()?;
-    let script = nobody(77);
-    let address = address_of(&script)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
+    let (script, tx) = town.pay_nobody(77, 10_000)?;
     town.mine()?;
     town.chain.take_events();
     town.pass()?;
@@ -172,10 +169,7 @@ fn nor_does_a_restart_before_the_reorg() -> Result<()> {
 #[test]
 fn what_a_node_publishes_again_at_its_start_is_not_new() -> Result<()> {
     let mut town = Town::open()?;
-    let script = nobody(78);
-    let address = address_of(&script)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
+    let (script, _) = town.pay_nobody(78, 10_000)?;
     town.wait(10);
     let id = town.invoice(&script, 10_000)?;
     // Both programs begin again; the node's old mempool is published once more, before our first pass.

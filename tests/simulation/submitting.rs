@@ -8,7 +8,7 @@ use jppd::{
     submit::{Accepted, InputFault, Step, SubmitError},
 };
 
-use crate::town::{Town, address_of, nobody, txid};
+use crate::town::{Town, txid};
 
 fn sends(step: &Step) -> bool {
     matches!(step, Step::Ask(Request::Send(_)))
@@ -20,9 +20,7 @@ fn sends(step: &Step) -> bool {
 fn a_claim_outlives_a_refusal_that_may_be_a_success() -> Result<()> {
     let mut town = Town::open()?;
     let coin = town.coins(1);
-    let tx = town.sweep(&coin)?;
-    let output = tx.output[0].clone();
-    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let (id, tx) = town.invoice_swept(&coin)?;
     let payment = town.begin_payment(id, &tx)?;
     let payment = town.until(payment, sends)?;
     // The wallet broadcast it elsewhere too.
@@ -45,9 +43,7 @@ fn a_claim_outlives_a_refusal_that_may_be_a_success() -> Result<()> {
 fn a_block_that_was_walked_meanwhile_is_the_answer() -> Result<()> {
     let mut town = Town::open()?;
     let coin = town.coins(1);
-    let tx = town.sweep(&coin)?;
-    let output = tx.output[0].clone();
-    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let (id, tx) = town.invoice_swept(&coin)?;
     let payment = town.begin_payment(id, &tx)?;
     let payment = town.until(payment, sends)?;
     town.payer.receive(&tx);
@@ -64,9 +60,7 @@ fn a_block_that_was_walked_meanwhile_is_the_answer() -> Result<()> {
 fn a_coin_that_was_taken_is_named_and_the_claim_released() -> Result<()> {
     let mut town = Town::open()?;
     let coins = town.coins(2);
-    let tx = town.sweep(&coins)?;
-    let output = tx.output[0].clone();
-    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let (id, tx) = town.invoice_swept(&coins)?;
     let payment = town.begin_payment(id, &tx)?;
     let payment = town.until(payment, sends)?;
     let taken = tx.input[1].previous_output;
@@ -162,10 +156,7 @@ fn a_payment_that_entered_by_itself_is_credited() -> Result<()> {
 #[test]
 fn what_the_node_had_before_the_invoice_is_refused() -> Result<()> {
     let mut town = Town::open()?;
-    let script = nobody(79);
-    let address = address_of(&script)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
+    let (script, tx) = town.pay_nobody(79, 10_000)?;
     town.wait(10);
     let id = town.invoice(&script, 10_000)?;
     town.restart();
@@ -195,9 +186,7 @@ fn a_parent_gets_a_second_to_arrive() -> Result<()> {
     let mut town = Town::open()?;
     let (_, elsewhere) = town.fresh_invoice(5_000)?;
     let parent = town.sign(&elsewhere, 5_000)?;
-    let child = town.sweep(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
-    let output = child.output[0].clone();
-    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let (id, child) = town.invoice_swept(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
     let payment = town.begin_payment(id, &child)?;
     let payment = town.until(payment, |step| matches!(step, Step::Pause(_)))?;
     town.broadcast(&parent)?;
@@ -206,9 +195,7 @@ fn a_parent_gets_a_second_to_arrive() -> Result<()> {
     // And one that does not is named.
     let (_, elsewhere) = town.fresh_invoice(6_000)?;
     let parent = town.sign(&elsewhere, 6_000)?;
-    let child = town.sweep(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
-    let output = child.output[0].clone();
-    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let (id, child) = town.invoice_swept(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
     let missing = OutPoint { txid: txid(&parent), vout: 1 };
     ensure!(town.pay(id, &child)? == Err(SubmitError::Inputs(InputFault::Missing(missing))));
     Ok(())

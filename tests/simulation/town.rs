@@ -199,6 +199,28 @@ impl Town {
         ledger::statement(&self.view, id)?.context("the invoice")
     }
 
+    /// A transaction with one output that takes all that these hold, and an invoice for exactly that.
+    pub(crate) fn invoice_swept(
+        &mut self,
+        outpoints: &[OutPoint],
+    ) -> Result<(InvoiceId, bitcoincash::Transaction)> {
+        let tx = self.sweep(outpoints)?;
+        let output = tx.output.first().context("an output")?.clone();
+        Ok((self.invoice(&output.script_pubkey, output.value.to_sat())?, tx))
+    }
+
+    /// A transaction to an address that no invoice asks for yet, which the node has; and its locking script.
+    pub(crate) fn pay_nobody(
+        &mut self,
+        tag: u8,
+        satoshis: u64,
+    ) -> Result<(ScriptBuf, bitcoincash::Transaction)> {
+        let script = nobody(tag);
+        let tx = self.sign(&address_of(&script)?, satoshis)?;
+        self.broadcast(&tx)?;
+        Ok((script, tx))
+    }
+
     /// The word for the status of an invoice.
     pub(crate) fn status(&self, id: InvoiceId) -> Result<&'static str> {
         Ok(self.statement(id)?.standing().status.name())

@@ -83,9 +83,7 @@ fn a_parent_may_come_along() -> Result<()> {
     let mut town = Town::open()?;
     let (_, elsewhere) = town.fresh_invoice(5_000)?;
     let parent = town.sign(&elsewhere, 5_000)?;
-    let child = town.sweep(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
-    let output = child.output[0].clone();
-    let id = town.invoice(&output.script_pubkey, output.value.to_sat())?;
+    let (id, child) = town.invoice_swept(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
     ensure!(town.pay_all(id, &[&child, &parent])? == Ok(Accepted::Credited));
     ensure!(town.news(id)? == [PaymentReceived]);
     ensure!(town.pay_all(id, &[&child, &parent])? == Ok(Accepted::Credited));
