@@ -432,7 +432,7 @@ on_every_node!(protobuf_that_is_none, async |mut shop: Shop| {
         ("the wrong wire type: 64 bits", [&[0x11][..], &[0; 8]].concat(), 400, unreadable),
         ("a group that is not closed", vec![0x2b], 400, unreadable),
         ("groups in groups", vec![0x2b; 100_000], 400, unreadable),
-        ("a memo that is no text", field(0x22, b"\xff")?, 400, unreadable),
+        ("a memo that is no text", field(0x22, b"\xff")?, 400, "There is no transaction in your payment"),
         ("a refund that is no output", field(0x1a, b"\xff")?, 400, unreadable),
         ("a truncated payment", payment(1)[..100].to_vec(), 400, unreadable),
         ("1 MiB of nothing", vec![0; 1 << 20], 400, unreadable),

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     api::{
         reasons::Reason,
-        receive::BadBody,
         settings::ApiSettings,
         state::Shared,
         submissions::{MOST_MEMO, transaction_of_bytes},
@@ -26,9 +25,6 @@ use crate::{
 /// The longest locking script that nodes relay, data carriers included: to a longer one no refund can be sent.
 const MOST_SCRIPT: usize = 223;
 
-/// The largest payment, in bytes. BIP70 says 50,000; a transaction may have twice that, and some bring its parents.
-const MOST_PAYMENT: usize = 256 * 1024;
-
 /// Takes a payment.
 ///
 /// # Errors
@@ -39,9 +35,6 @@ pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
     statement: &Statement,
     body: Bytes,
 ) -> Result<Response, WalletFault> {
-    if body.len() > MOST_PAYMENT {
-        return Err(BadBody::TooLarge(MOST_PAYMENT).into());
-    }
     let submission = {
         // Decoded it takes many times its bytes; nothing of that is kept while the node is asked.
         let payment = Payment::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
