@@ -153,6 +153,11 @@ impl Drop for SocketPlace {
     }
 }
 
+/// The whole seconds of a wait, rounded up, as `Retry-After` has them.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,10 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::document::BCH;
 use crate::api::{reasons::Reason, wallet::WalletFault};
-
-/// The only chain there is.
-const CHAIN: &str = "BCH";
 
 /// v2: how a wallet wants to pay. Some send the whole option back.
 #[derive(Debug, Deserialize)]
@@ -112,7 +110,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, WalletFault> {
 }
 
 fn must_be_ours(chain: &str) -> Result<(), WalletFault> {
-    if chain.eq_ignore_ascii_case(CHAIN) {
+    if chain.eq_ignore_ascii_case(BCH) {
         return Ok(());
     }
     // The wallet's own word is repeated only if it could be one.

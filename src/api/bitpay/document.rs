@@ -13,7 +13,8 @@ use crate::{
     invoice::{Invoice, RequiredOutput},
 };
 
-const BCH: &str = "BCH";
+/// The only chain there is, and its currency.
+pub(super) const BCH: &str = "BCH";
 
 /// What all three documents of an invoice begin with.
 #[derive(Debug, Serialize)]

@@ -12,6 +12,7 @@ use axum::{
 use serde_json::json;
 
 use crate::api::{
+    limits::whole_seconds,
     media::Accept,
     reasons::{Class, Reason},
     receive::BadBody,
@@ -62,9 +63,8 @@ impl WalletFault {
     /// The address sent too many requests.
     pub(in crate::api) fn throttled(wait: Duration) -> Self {
         let text = "Too many requests. Please try again in a moment";
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let status = StatusCode::TOO_MANY_REQUESTS;
-        Self { status, retry_after: Some(seconds), ..Self::bad("throttled", text) }
+        Self { status, retry_after: Some(whole_seconds(wait)), ..Self::bad("throttled", text) }
     }
 
     /// A fault of ours.

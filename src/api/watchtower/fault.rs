@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Complaint;
-use crate::api::{auth::BadKey, reasons::Reason, receive::BadBody, state::Down};
+use crate::api::{auth::BadKey, limits::whole_seconds, reasons::Reason, receive::BadBody, state::Down};
 
 /// What is answered instead. Each says whose fault it is by its status code: 4xx the client's, 503 the operator's or
 /// nobody's, 500 ours.
@@ -58,7 +58,7 @@ pub(in crate::api) enum Fault {
     #[error("The body of the request did not arrive in time.")]
     SlowBody,
     /// Too many requests of one address.
-    #[error("Request was throttled. Expected available in {} seconds.", seconds(*.0))]
+    #[error("Request was throttled. Expected available in {} seconds.", whole_seconds(*.0))]
     Throttled(Duration),
     /// Something that we need is away. The same request later is right.
     #[error("{text}")]
@@ -124,7 +124,7 @@ impl Fault {
 
     fn retry_after(&self) -> Option<u64> {
         if let Self::Throttled(wait) = self {
-            return Some(seconds(*wait));
+            return Some(whole_seconds(*wait));
         }
         if let Self::Away { retry_after, .. } = self {
             return Some(*retry_after);
@@ -143,11 +143,6 @@ impl Fault {
         }
         json(status, &json!({ "detail": self.to_string() }))
     }
-}
-
-/// Whole seconds, rounded up.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl IntoResponse for Fault {
