@@ -266,6 +266,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         if !found.ours {
             return Ok(PassEnd::OtherNetwork);
         }
+        self.health.set_relay_fee(found.relay_fee);
         let judge_absence = !found.is_catching_up();
         let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), judge_absence);
         let mut answer = Answer::Begin;

@@ -9,6 +9,8 @@ use std::{
 
 use parking_lot::RwLock;
 
+use crate::bch::FeeRate;
+
 /// How long the node may be away before no invoice is created any more. An invoice that nobody watches is a lie.
 const LONGEST_BLIND: Duration = Duration::from_secs(60);
 
@@ -102,12 +104,14 @@ struct Inner {
     reasons: BTreeSet<Reason>,
     /// When the last complete pass ended.
     passed: Option<Instant>,
+    /// The least fee rate that the node relays.
+    relay_fee: Option<FeeRate>,
 }
 
 impl Default for Health {
     fn default() -> Self {
         let reasons = BTreeSet::from([Reason::Starting]);
-        Self { inner: Arc::new(RwLock::new(Inner { reasons, passed: None })) }
+        Self { inner: Arc::new(RwLock::new(Inner { reasons, passed: None, relay_fee: None })) }
     }
 }
 
@@ -154,6 +158,16 @@ impl Health {
     /// Says that a complete pass ended now.
     pub fn pass_ended(&self) {
         self.inner.write().passed = Some(Instant::now());
+    }
+
+    /// The least fee rate that the node relays, as it said last; `None` as long as it was not asked.
+    pub fn relay_fee(&self) -> Option<FeeRate> {
+        self.inner.read().relay_fee
+    }
+
+    /// Notes what the node says that it relays.
+    pub fn set_relay_fee(&self, rate: FeeRate) {
+        self.inner.write().relay_fee = Some(rate);
     }
 
     /// Replaces the reasons; what is new or gone is logged.

@@ -1,20 +1,21 @@
-//! Who the node is, and what it publishes.
+//! Who the node is, what it publishes, and what it relays.
 
 use std::collections::BTreeSet;
 
 use super::{Answer, FollowError, Reason, Step};
 use crate::{
-    bch::Network,
-    node::{ChainInfo, Reply, Request, Topic},
+    bch::{FeeRate, Network},
+    node::{ChainInfo, Notification, Reply, Request, Topic},
 };
 
-/// Asks who the node is, and what it publishes: at the start and after every new connection, for a node that
-/// cannot bind an address starts without a word.
+/// Asks who the node is, what it publishes and what it relays: at the start and after every new connection, for a
+/// node that cannot bind an address starts without a word.
 #[derive(Debug)]
 pub struct Survey {
     network: Network,
     topics: Vec<Topic>,
     chain: Option<ChainInfo>,
+    published: Vec<Notification>,
 }
 
 /// What a survey found.
@@ -24,6 +25,8 @@ pub struct Surveyed {
     pub ours: bool,
     /// The reasons not to be ready that it found.
     pub reasons: BTreeSet<Reason>,
+    /// The least fee rate that the node relays (`relayfee`). One that is beyond all reason is the highest there is.
+    pub relay_fee: FeeRate,
 }
 
 impl Surveyed {
@@ -36,7 +39,7 @@ impl Surveyed {
 impl Survey {
     /// A survey for a network, and the topics that are configured.
     pub fn new(network: Network, topics: Vec<Topic>) -> Self {
-        Self { network, topics, chain: None }
+        Self { network, topics, chain: None, published: Vec::new() }
     }
 
     /// Takes an answer and says what is next.
@@ -52,23 +55,94 @@ impl Survey {
                 Ok(Step::Ask(Request::ZmqNotifications))
             }
             Answer::Node(Reply::ZmqNotifications(published)) => {
-                let Some(chain) = self.chain.take() else { return Err(FollowError::Confused) };
-                let mut reasons = BTreeSet::new();
-                for topic in &self.topics {
-                    if !published.iter().any(|notification| notification.topic == topic.name()) {
-                        reasons.insert(Reason::TopicNotPublished { topic: topic.name() });
-                    }
-                }
-                if chain.initial_block_download || chain.blocks.saturating_add(1) < chain.headers {
-                    reasons.insert(Reason::NodeCatchingUp);
-                }
-                let ours = chain.chain == self.network.chain();
-                if !ours {
-                    reasons.insert(Reason::OtherNetwork { chain: chain.chain });
-                }
-                Ok(Step::Done(Surveyed { ours, reasons }))
+                self.published = published;
+                Ok(Step::Ask(Request::NetworkInfo))
+            }
+            Answer::Node(Reply::NetworkInfo(info)) => {
+                let chain = self.chain.take().ok_or(FollowError::Confused)?;
+                // The node counts by 1000 bytes, and so does the rate.
+                let relay_fee = FeeRate::from_millisatoshis(info.relay_fee_satoshis_per_kb);
+                Ok(Step::Done(self.found(chain, relay_fee.unwrap_or(FeeRate::MAX))))
             }
             Answer::Node(_) | Answer::Decoded(_) | Answer::Applied(_) => Err(FollowError::Confused),
         }
+    }
+
+    fn found(&self, chain: ChainInfo, relay_fee: FeeRate) -> Surveyed {
+        let mut reasons = BTreeSet::new();
+        for topic in &self.topics {
+            if !self.published.iter().any(|notification| notification.topic == topic.name()) {
+                reasons.insert(Reason::TopicNotPublished { topic: topic.name() });
+            }
+        }
+        if chain.initial_block_download || chain.blocks.saturating_add(1) < chain.headers {
+            reasons.insert(Reason::NodeCatchingUp);
+        }
+        let ours = chain.chain == self.network.chain();
+        if !ours {
+            reasons.insert(Reason::OtherNetwork { chain: chain.chain });
+        }
+        Surveyed { ours, reasons, relay_fee }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::NetworkInfo;
+
+    fn chain(name: &str, blocks: u32, headers: u32) -> ChainInfo {
+        ChainInfo {
+            chain: name.to_owned(),
+            blocks,
+            headers,
+            best_block: bitcoincash::hashes::Hash::from_byte_array([1; 32]),
+            median_time_s: 0,
+            initial_block_download: false,
+            pruned: false,
+            warnings: String::new(),
+        }
+    }
+
+    fn survey(chain: ChainInfo, published: &[Topic], relay_fee: u64) -> Surveyed {
+        let mut survey = Survey::new(Network::Regtest, vec![Topic::RawTx, Topic::HashBlock]);
+        let published = published.iter().map(|topic| Notification {
+            topic: topic.name().to_owned(),
+            address: "tcp://127.0.0.1:28335".to_owned(),
+        });
+        let info = NetworkInfo {
+            version: 28_000_100,
+            subversion: String::new(),
+            protocol_version: 70_016,
+            connections: 0,
+            relay_fee_satoshis_per_kb: relay_fee,
+            warnings: String::new(),
+        };
+        let replies =
+            [Reply::ChainInfo(chain), Reply::ZmqNotifications(published.collect()), Reply::NetworkInfo(info)];
+        let mut step = survey.on(Answer::Begin).unwrap();
+        for reply in replies {
+            assert!(matches!(step, Step::Ask(_)));
+            step = survey.on(Answer::Node(reply)).unwrap();
+        }
+        let Step::Done(found) = step else { panic!("{step:?}") };
+        found
+    }
+
+    #[test]
+    fn what_a_survey_finds() {
+        let both = [Topic::RawTx, Topic::HashBlock];
+        let found = survey(chain("regtest", 7, 8), &both, 1000);
+        assert_eq!(found, Surveyed { ours: true, reasons: BTreeSet::new(), relay_fee: FeeRate::default() });
+        let found = survey(chain("regtest", 7, 9), &both[..1], 250);
+        let reasons =
+            BTreeSet::from([Reason::NodeCatchingUp, Reason::TopicNotPublished { topic: "hashblock" }]);
+        assert_eq!((found.is_catching_up(), found.reasons), (true, reasons));
+        assert_eq!(found.relay_fee.to_string(), "0.25");
+        let found = survey(chain("main", 8, 8), &both, u64::MAX);
+        assert!(
+            !found.ours && found.reasons == BTreeSet::from([Reason::OtherNetwork { chain: "main".into() }])
+        );
+        assert_eq!(found.relay_fee, FeeRate::MAX);
     }
 }

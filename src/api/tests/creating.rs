@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Setup, address, asking, client::bearer, script};
 use crate::{
-    bch::{Address, Network, ScriptBuf},
+    bch::{Address, FeeRate, Network, ScriptBuf},
     ledger::{Rules, SharedOutputs},
 };
 
@@ -313,6 +313,23 @@ async fn what_is_taken() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn the_fee_that_is_asked_by_itself_is_never_above_what_the_node_relays() {
+    let rate = |millisatoshis| FeeRate::from_millisatoshis(millisatoshis).unwrap();
+    let server = Setup::new().with(|settings| settings.fee_rate = rate(2000)).start().await;
+    let created = async |tag, given: Value| {
+        let mut body = asking(tag, 1000);
+        body["required_fee_per_byte"] = given;
+        server.post("/jpp/invoices/", &body).await.expect(201)["required_fee_per_byte"].clone()
+    };
+    assert_eq!(created(1, json!(null)).await, json!(2.0), "the node was not asked yet");
+    server.world.health.set_relay_fee(rate(1000));
+    assert_eq!(created(2, json!(null)).await, json!(1.0));
+    assert_eq!(created(3, json!(1.5)).await, json!(1.5), "a merchant may ask for more");
+    server.world.health.set_relay_fee(rate(5000));
+    assert_eq!(created(4, json!(null)).await, json!(2.0));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::{
         document::{InvoiceDocument, View as DocumentView},
         state::Shared,
     },
+    bch::FeeRate,
     invoice::{InvoiceId, Merchant, Statement},
     ledger::{
         self, Action, Created, Creation, Event, Idempotency, Outcome, ReadError, Reads, Subject, View,
@@ -61,7 +62,8 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
         }
     }
 
-    let draft = draft(&body, settings, shared.state.engine.now())?;
+    let fee_rate = default_fee_rate(settings.fee_rate, shared.state.health.relay_fee());
+    let draft = draft(&body, settings, fee_rate, shared.state.engine.now())?;
     if !shared.state.health.may_create() {
         let text =
             "The Bitcoin Cash node is not being followed at the moment, so a payment would not be seen.";
@@ -85,6 +87,12 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
             "Another open invoice asks for the same amount at this address: use a fresh address.",
         )),
     }
+}
+
+/// What is asked where the creator says nothing: what the operator says, and never more than what the node relays, for
+/// a wallet that pays what the network asks must not be told that it is too little.
+fn default_fee_rate(configured: FeeRate, relayed: Option<FeeRate>) -> FeeRate {
+    relayed.map_or(configured, |relayed| configured.min(relayed))
 }
 
 fn other_body() -> Fault {

@@ -14,18 +14,23 @@ use crate::{
 /// The longest `merchant_data`, in bytes of JSON.
 const MOST_MERCHANT_DATA: usize = 4096;
 
-/// The draft of a body that came at this moment.
+/// The draft of a body that came at this moment, with the fee rate to ask where it names none.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it.
-pub(super) fn draft(body: &[u8], settings: &ApiSettings, now: Timestamp) -> Result<Draft, Fault> {
+pub(super) fn draft(
+    body: &[u8],
+    settings: &ApiSettings,
+    default_fee_rate: FeeRate,
+    now: Timestamp,
+) -> Result<Draft, Fault> {
     let mut form = Form::of_body(body)?;
     let outputs = required_outputs(&mut form, settings);
     let memo = form.optional("memo", |value| text_within(value, MOST_MEMO));
     let merchant_data = form.optional("merchant_data", merchant_data);
     let expires = expires(&mut form, settings, now);
-    let fee_rate = form.optional("required_fee_per_byte", fee_rate).unwrap_or(settings.fee_rate);
+    let fee_rate = form.optional("required_fee_per_byte", fee_rate).unwrap_or(default_fee_rate);
     let most_confirmations = u64::from(MAX_CONFIRMATIONS_REQUIRED);
     let confirmations =
         form.optional("confirmations_required", |value| integer_within(value, 0, most_confirmations));
