@@ -7,7 +7,7 @@ use crate::{
     bch::{Token, TransactionError},
     invoice::{Mismatch, RequiredOutput},
     ledger::Refusal,
-    submit::{FamilyFault, InputFault, MOST_TRANSACTIONS, SubmitError, TokenFault},
+    submit::{FamilyFault, InputFault, MOST_BYTES, MOST_TRANSACTIONS, SubmitError, TokenFault},
 };
 
 /// What kind of failure it is, from which a dialect has its status code.
@@ -174,6 +174,12 @@ impl From<FamilyFault> for Reason {
                 "too_many_transactions",
                 format!(
                     "There are {number} transactions in your payment, and at most {MOST_TRANSACTIONS} are taken at once"
+                ),
+            ),
+            FamilyFault::Size(bytes) => (
+                "too_large",
+                format!(
+                    "Your payment has {bytes} bytes of transactions, and at most {MOST_BYTES} are taken at once"
                 ),
             ),
             FamilyFault::Repeated(txid) => {
@@ -348,6 +354,11 @@ mod tests {
                 SubmitError::Family(FamilyFault::Number(17)),
                 "too_many_transactions",
                 "There are 17 transactions in your payment, and at most 16",
+            ),
+            (
+                SubmitError::Family(FamilyFault::Size(100_001)),
+                "too_large",
+                "Your payment has 100001 bytes of transactions, and at most 100000",
             ),
             (SubmitError::NodeAway, "node_away", "same transaction again"),
         ];

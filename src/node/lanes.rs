@@ -1,4 +1,4 @@
-//! The budget of calls in flight: two bounded queues, and which of them a free thread takes from.
+//! The budget of calls in flight: three bounded queues, and which of them a free thread takes from.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use super::error::NodeError;
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// A submission: somebody waits at a till. It may use every thread; when its queue is full it is refused at
+    /// The broadcast of a submission that was checked and claimed. It goes before all checks, and has places of its
+    /// own: whoever submits what costs the node many look-ups must not keep back what is as good as paid.
+    Broadcast,
+    /// The checks of a submission: somebody waits at a till. It may use every thread; when its queue is full it is refused at
     /// once, for the payer's wallet can try again and a longer queue would only make everybody late.
     Submission,
     /// Following the node. It may use half of the threads, and waits when its queue is full.
@@ -24,6 +27,7 @@ impl Lane {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Broadcast => "broadcast",
             Self::Submission => "submission",
             Self::Follow => "follow",
         }
@@ -48,12 +52,14 @@ pub(super) enum Taken<J> {
 pub(super) struct Lanes<J> {
     queues: Mutex<Queues<J>>,
     wake: Condvar,
+    broadcast_places: Arc<Semaphore>,
     submission_places: Arc<Semaphore>,
     follow_places: Arc<Semaphore>,
     follow_limit: usize,
 }
 
 struct Queues<J> {
+    broadcast: VecDeque<(J, Place)>,
     submission: VecDeque<(J, Place)>,
     follow: VecDeque<(J, Place)>,
     follow_running: usize,
@@ -63,11 +69,12 @@ struct Queues<J> {
 }
 
 impl<J> Lanes<J> {
-    /// Queues for so many threads, of so many places each.
+    /// Queues for so many threads, of so many places each; broadcasts have as many as checks.
     pub(super) fn new(threads: usize, submission_places: usize, follow_places: usize) -> Self {
         let places = |places: usize| Arc::new(Semaphore::new(places.clamp(1, 1 << 16)));
         Self {
             queues: Mutex::new(Queues {
+                broadcast: VecDeque::new(),
                 submission: VecDeque::new(),
                 follow: VecDeque::new(),
                 follow_running: 0,
@@ -75,6 +82,7 @@ impl<J> Lanes<J> {
                 closed: false,
             }),
             wake: Condvar::new(),
+            broadcast_places: places(submission_places),
             submission_places: places(submission_places),
             follow_places: places(follow_places),
             follow_limit: threads.div_euclid(2).max(1),
@@ -83,13 +91,15 @@ impl<J> Lanes<J> {
 
     /// Waits for a place, or does not, as [`Lane`] says.
     pub(super) async fn place(&self, lane: Lane) -> Result<Place, NodeError> {
+        let at_once = |places: &Arc<Semaphore>| {
+            Arc::clone(places).try_acquire_owned().map_err(|error| match error {
+                TryAcquireError::NoPermits => NodeError::Busy,
+                TryAcquireError::Closed => NodeError::Unreachable,
+            })
+        };
         let permit = match lane {
-            Lane::Submission => {
-                Arc::clone(&self.submission_places).try_acquire_owned().map_err(|error| match error {
-                    TryAcquireError::NoPermits => NodeError::Busy,
-                    TryAcquireError::Closed => NodeError::Unreachable,
-                })?
-            }
+            Lane::Broadcast => at_once(&self.broadcast_places)?,
+            Lane::Submission => at_once(&self.submission_places)?,
             Lane::Follow => {
                 Arc::clone(&self.follow_places).acquire_owned().await.map_err(|_| NodeError::Unreachable)?
             }
@@ -104,6 +114,7 @@ impl<J> Lanes<J> {
             return Err(job);
         }
         match lane {
+            Lane::Broadcast => queues.broadcast.push_back((job, place)),
             Lane::Submission => queues.submission.push_back((job, place)),
             Lane::Follow => queues.follow.push_back((job, place)),
         }
@@ -141,12 +152,14 @@ impl<J> Lanes<J> {
 
     /// Closes the queues and returns what was in them.
     pub(super) fn close(&self) -> Vec<J> {
+        self.broadcast_places.close();
         self.submission_places.close();
         self.follow_places.close();
         let mut queues = self.queues.lock();
         queues.closed = true;
-        let mut left: Vec<J> = queues.submission.drain(..).map(|(job, _)| job).collect();
-        left.extend(queues.follow.drain(..).map(|(job, _)| job));
+        let Queues { broadcast, submission, follow, .. } = &mut *queues;
+        let all = [broadcast, submission, follow].into_iter().flat_map(|queue| queue.drain(..));
+        let left = all.map(|(job, _)| job).collect();
         drop(queues);
         self.wake.notify_all();
         left
@@ -154,17 +167,18 @@ impl<J> Lanes<J> {
 }
 
 impl<J> Queues<J> {
-    /// Submissions go first, but one thread follows the chain even under a storm of submissions.
+    /// Broadcasts go first, then checks, but one thread follows the chain even under a storm of submissions.
     fn next(&mut self, follow_limit: usize) -> Option<(Lane, J)> {
         let follows = !self.follow.is_empty() && self.follow_running < follow_limit;
         let starved = self.follow_running == 0 && !self.followed;
-        if follows && (starved || self.submission.is_empty()) {
+        if follows && (starved || self.broadcast.is_empty() && self.submission.is_empty()) {
             self.followed = true;
             self.follow_running = self.follow_running.saturating_add(1);
             return self.follow.pop_front().map(|(job, _)| (Lane::Follow, job));
         }
         self.followed = false;
-        self.submission.pop_front().map(|(job, _)| (Lane::Submission, job))
+        let broadcast = self.broadcast.pop_front().map(|(job, _)| (Lane::Broadcast, job));
+        broadcast.or_else(|| self.submission.pop_front().map(|(job, _)| (Lane::Submission, job)))
     }
 }
 
@@ -215,6 +229,22 @@ mod tests {
         push(&lanes, Lane::Follow, 101).await;
         let taken: Vec<_> = (0..4).filter_map(|_| take(&lanes)).map(|(_, job)| job).collect();
         assert_eq!(taken, [100, 0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_broadcast_waits_for_no_checks() {
+        let lanes = Lanes::new(4, 2, 8);
+        push(&lanes, Lane::Submission, 0).await;
+        push(&lanes, Lane::Submission, 1).await;
+        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Busy));
+        push(&lanes, Lane::Broadcast, 10).await;
+        assert_eq!(take(&lanes), Some((Lane::Broadcast, 10)));
+        // But the chain is followed even so.
+        push(&lanes, Lane::Broadcast, 11).await;
+        push(&lanes, Lane::Follow, 20).await;
+        assert_eq!(take(&lanes), Some((Lane::Follow, 20)));
+        assert_eq!(take(&lanes), Some((Lane::Broadcast, 11)));
+        assert_eq!(take(&lanes), Some((Lane::Submission, 0)));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use super::lanes::Lane;
 pub(super) struct Meters {
     calls: Vec<(&'static str, Counter, Histogram)>,
     errors: Vec<(&'static str, Counter)>,
+    broadcasts_in_flight: Gauge,
     submissions_in_flight: Gauge,
     follows_in_flight: Gauge,
     /// The last state of the node that was logged: a kind of error, or `None` while it answers.
@@ -32,6 +33,7 @@ impl Meters {
         Self {
             calls: Request::NAMES.into_iter().map(call).collect(),
             errors: NodeError::KINDS.into_iter().map(error).collect(),
+            broadcasts_in_flight: gauge(Lane::Broadcast),
             submissions_in_flight: gauge(Lane::Submission),
             follows_in_flight: gauge(Lane::Follow),
             trouble: Mutex::new(None),
@@ -98,6 +100,7 @@ impl Meters {
 
     fn in_flight(&self, lane: Lane) -> &Gauge {
         match lane {
+            Lane::Broadcast => &self.broadcasts_in_flight,
             Lane::Submission => &self.submissions_in_flight,
             Lane::Follow => &self.follows_in_flight,
         }

@@ -235,7 +235,7 @@ impl Pauses {
     fn new(lane: Lane) -> Self {
         // About 0.2 s for somebody who waits at a till, about 1.6 s for the follower.
         let left = match lane {
-            Lane::Submission => 3,
+            Lane::Broadcast | Lane::Submission => 3,
             Lane::Follow => 6,
         };
         Self { next: Duration::from_millis(25), left }
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_within_bounds_and_end() {
-        for (lane, count) in [(Lane::Submission, 3), (Lane::Follow, 6)] {
+        for (lane, count) in [(Lane::Broadcast, 3), (Lane::Submission, 3), (Lane::Follow, 6)] {
             let pauses: Vec<Duration> = Pauses::new(lane).collect();
             assert_eq!(pauses.len(), count);
             for (number, pause) in (0..).zip(pauses) {

@@ -53,6 +53,9 @@ pub enum FamilyFault {
     /// There are none, or more than [`MOST_TRANSACTIONS`](super::MOST_TRANSACTIONS).
     #[error("a submission of {0} transactions")]
     Number(usize),
+    /// Together they have more than [`MOST_BYTES`](super::MOST_BYTES).
+    #[error("a submission of {0} bytes")]
+    Size(usize),
     /// One of them is there twice.
     #[error("the transaction {0} was submitted twice at once")]
     Repeated(Txid),

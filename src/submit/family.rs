@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{FamilyFault, MOST_TRANSACTIONS};
+use super::{FamilyFault, MOST_BYTES, MOST_TRANSACTIONS};
 use crate::bch::{OutPoint, Transaction, Txid};
 
 /// The transactions with every parent before its children, and otherwise as they came.
@@ -16,6 +16,10 @@ use crate::bch::{OutPoint, Transaction, Txid};
 pub(super) fn parents_first(transactions: &[Arc<Transaction>]) -> Result<Vec<Arc<Transaction>>, FamilyFault> {
     if transactions.is_empty() || transactions.len() > MOST_TRANSACTIONS {
         return Err(FamilyFault::Number(transactions.len()));
+    }
+    let bytes = transactions.iter().map(|tx| tx.raw().len()).sum();
+    if bytes > MOST_BYTES {
+        return Err(FamilyFault::Size(bytes));
     }
     let mut places: BTreeMap<Txid, usize> = BTreeMap::new();
     for (place, tx) in transactions.iter().enumerate() {
@@ -101,6 +105,21 @@ mod tests {
             assert_eq!(parents_first(&transactions), Err(fault));
         }
         assert_eq!(parents_first(std::slice::from_ref(&twice)), Ok(vec![twice]));
+    }
+
+    #[test]
+    fn together_they_are_no_larger_than_one_may_be() {
+        let sized = |tag: u8, bytes: usize| {
+            let bare = spending(&[(coin(tag), b"")], &[5]).raw().len();
+            // Two bytes more for the length of a script of more than 252 bytes.
+            let tx = spending(&[(coin(tag), &vec![0; bytes - bare - 2])], &[5]).shared();
+            assert_eq!(tx.raw().len(), bytes);
+            tx
+        };
+        let most = vec![sized(1, 60_000), sized(2, MOST_BYTES - 60_000)];
+        assert_eq!(parents_first(&most).map(|sorted| sorted.len()), Ok(2));
+        let over = vec![sized(1, 60_000), sized(2, MOST_BYTES - 59_999)];
+        assert_eq!(parents_first(&over), Err(FamilyFault::Size(MOST_BYTES + 1)));
     }
 
     #[test]

@@ -27,5 +27,5 @@ mod tokens;
 
 pub use course::{Answer, Course, Moment, Step};
 pub use error::{FamilyFault, InputFault, SubmitError, TokenFault};
-pub use submission::{Accepted, MOST_TRANSACTIONS, Submission};
+pub use submission::{Accepted, MOST_BYTES, MOST_TRANSACTIONS, Submission};
 pub use submitter::Submitter;

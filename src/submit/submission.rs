@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    bch::Transaction,
+    bch::{MAX_TRANSACTION_BYTES, Transaction},
     invoice::{InvoiceId, PayerNote, Via},
 };
 
@@ -11,12 +11,16 @@ use crate::{
 /// they pay, have a few.
 pub const MOST_TRANSACTIONS: usize = 16;
 
+/// The most bytes of all transactions of a submission together: as many as one transaction may have. It bounds how many
+/// coins the node is asked for. No wallet's payment comes near it; BitPay's libraries refuse one of 50,000 bytes.
+pub const MOST_BYTES: usize = MAX_TRANSACTION_BYTES;
+
 /// Transactions that a wallet hands over for one invoice. They are checked as one and claimed as one.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// For which invoice.
     pub invoice: InvoiceId,
-    /// One to [`MOST_TRANSACTIONS`], in any order; for a verification they may be unsigned.
+    /// One to [`MOST_TRANSACTIONS`], of [`MOST_BYTES`] together, in any order; for a verification they may be unsigned.
     pub transactions: Vec<Arc<Transaction>>,
     /// What the payer said.
     pub note: PayerNote,

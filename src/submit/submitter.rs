@@ -8,7 +8,7 @@ use super::{Accepted, Answer, Course, Moment, Step, Submission, SubmitError};
 use crate::{
     engine::{Engine, Sightings},
     ledger::{Action, Rules, View},
-    node::{Lane, Rpc},
+    node::{Lane, Request, Rpc},
 };
 
 /// Takes submissions. Cheap to clone.
@@ -90,7 +90,11 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
                 SubmitError::Unavailable
             })?;
             answer = match step {
-                Step::Ask(request) => Answer::Node(self.rpc.call(Lane::Submission, request).await),
+                Step::Ask(request) => {
+                    let lane =
+                        if let Request::Send(_) = request { Lane::Broadcast } else { Lane::Submission };
+                    Answer::Node(self.rpc.call(lane, request).await)
+                }
                 Step::Pause(pause) => {
                     tokio::time::sleep(pause).await;
                     Answer::Paused
