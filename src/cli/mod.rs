@@ -4,6 +4,7 @@
 //! does the work. Every command ends in one of three ways, see [`Exit`].
 
 pub mod args;
+mod certificate;
 pub mod check_config;
 pub mod keys;
 pub mod run;

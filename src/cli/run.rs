@@ -15,6 +15,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+use super::certificate::CertificateWatch;
 use crate::{
     api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, signing::Signing},
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
@@ -111,7 +112,10 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
     let api = api_settings(config);
     let stop = Stop::new();
     let serve = ServeSettings::new(&api.limits, DRAIN);
-    let (jpp_signed, bip70_signed) = (signing.jpp.is_some(), signing.x509.is_some());
+    let now = engine.now();
+    let jpp_signed = signing.jpp.is_some();
+    let bip70_signed = signing.x509.as_ref().is_some_and(|signer| signer.validity().holds_at(now));
+    let certificate = signing.x509.clone().map(|signer| CertificateWatch::new(signer, now));
     let state = ApiState {
         store: store.clone(),
         engine: engine.clone(),
@@ -132,7 +136,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
     };
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
-    let upkeep = tokio::spawn(upkeep(metrics, health.clone()));
+    let upkeep = tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate));
     let signed = |is_signed| if is_signed { "signed" } else { "unsigned" };
     tracing::info!(
         network = %config.node.network,
@@ -191,13 +195,22 @@ async fn until_told_to_stop() -> Result<()> {
     Ok(())
 }
 
-/// Tells systemd that we are up, and from then on that we are alive and how we are; keeps the meters small.
-async fn upkeep(metrics: PrometheusHandle, health: Health) {
+/// Tells systemd that we are up, and from then on that we are alive and how we are; keeps the meters small, and an
+/// eye on the certificate.
+async fn upkeep(
+    metrics: PrometheusHandle,
+    health: Health,
+    engine: Engine,
+    mut certificate: Option<CertificateWatch>,
+) {
     let mut told = false;
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
         metrics.run_upkeep();
+        if let Some(certificate) = &mut certificate {
+            certificate.look(engine.now());
+        }
         notify_systemd(&[sd_notify::NotifyState::Watchdog]);
         let reasons = health.reasons();
         let status = match reasons.first() {

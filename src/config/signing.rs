@@ -6,14 +6,15 @@ use super::{error::Warning, files::warn_if_open, sections::Config};
 use crate::{
     api::signing::{KeyFile, Signing, SigningKeys, X509Signer},
     bch::Network,
+    engine::{Clock as _, SystemClock},
 };
 
 /// No file with keys or certificates is longer.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Reads the files. One that is named and cannot be used is a problem: an operator who wants signatures must not find
-/// out from a wallet that there are none. The exception is a certificate that is good for TLS alone, which is what
-/// certbot makes by itself: that is a warning, and requests go unsigned.
+/// out from a wallet that there are none. The exceptions are a certificate that is good for TLS alone, which is
+/// what certbot makes by itself, and one outside its dates: those are warnings, and requests go unsigned.
 pub(super) fn signing(
     config: &Config,
     refuse: &mut impl FnMut(&str, String),
@@ -55,7 +56,13 @@ fn x509(
     let (chain, key) = (chain?, key?);
     warn_if_open(key_name, key_path, warnings);
     let error = match X509Signer::from_pem(&chain, &key) {
-        Ok(signer) => return Some(signer),
+        Ok(signer) => {
+            if let Some(concern) = signer.validity().concern(SystemClock::default().now()) {
+                let what = format!("{}: {concern}", chain_path.display());
+                warnings.push(Warning { key: chain_name, what });
+            }
+            return Some(signer);
+        }
         Err(error) => error,
     };
     let (name, path) = if error.is_about_key() { (key_name, key_path) } else { (chain_name, chain_path) };

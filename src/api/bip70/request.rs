@@ -20,7 +20,7 @@ use crate::{
 /// The only version of the details that there is.
 const VERSION: u32 = 1;
 
-/// The document of an invoice.
+/// The document of an invoice: signed if there is a certificate, and it is valid at the moment.
 ///
 /// # Errors
 ///
@@ -43,7 +43,9 @@ pub(in crate::api) fn request<S>(
         serialized_payment_details: details(invoice, &state.settings).encode_to_vec().into(),
         signature: None,
     };
-    if let Some(signer) = &state.signing.x509 {
+    if let Some(signer) = &state.signing.x509
+        && signer.validity().holds_at(state.engine.now())
+    {
         request = sign(request, signer)?;
     }
     Ok(binary(REQUEST, &request))

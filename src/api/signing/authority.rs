@@ -16,7 +16,7 @@ impl Authority {
         }
         let authority = Self { folder: tempfile::tempdir().unwrap() };
         let new_root =
-            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=root -keyout root.key -out root.pem";
+            "req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=root -keyout root.key -out root.pem";
         authority.openssl(new_root);
         Some(authority)
     }
@@ -39,14 +39,18 @@ impl Authority {
         String::from_utf8(ended.stdout).unwrap()
     }
 
-    /// Issues a certificate: `NAME.key`, `NAME.pem`, and `NAME.chain` with the root after it.
+    /// Issues a certificate for as long as the root has: `NAME.key`, `NAME.pem`, and `NAME.chain` with the root after it.
     pub(crate) fn issue(&self, name: &str, new_key: &str) {
+        self.issue_for(name, new_key, 90);
+    }
+
+    /// The same for so many days; less than none, and it has expired.
+    pub(crate) fn issue_for(&self, name: &str, new_key: &str, days: i32) {
         self.openssl(&format!("{new_key} -out {name}.key"));
         self.openssl(&format!("req -new -key {name}.key -subj /CN=pay.example -out {name}.csr"));
         fs::write(self.path("v3"), "subjectAltName=DNS:pay.example\n").unwrap();
-        let sign =
-            format!("x509 -req -in {name}.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 -sha256");
-        self.openssl(&format!("{sign} -extfile v3 -out {name}.pem"));
+        let sign = format!("x509 -req -in {name}.csr -CA root.pem -CAkey root.key -CAcreateserial");
+        self.openssl(&format!("{sign} -days {days} -sha256 -extfile v3 -out {name}.pem"));
         let chain = [self.read(&format!("{name}.pem")), self.read("root.pem")].concat();
         fs::write(self.path(&format!("{name}.chain")), chain).unwrap();
     }

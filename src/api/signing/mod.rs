@@ -24,7 +24,8 @@
 //! [`X509Signer`] signs the bytes of a request with the certificate of the domain. RSA alone: the wallets that check
 //! (Electron Cash among them) read every certificate as RSA, and one hangs on anything else. A chain of one is
 //! refused for the same reason: they want the issuer beside the leaf. Such a certificate is a good certificate for
-//! TLS, so it is no error, only no signature.
+//! TLS, so it is no error, only no signature. The same holds outside the dates of the chain, its [`Validity`]: a wallet
+//! refuses what an expired certificate signs.
 //!
 //! # Secrets
 //!
@@ -35,6 +36,7 @@ pub(crate) mod authority;
 mod distribution;
 mod jpp_keys;
 mod key_file;
+mod validity;
 mod x509;
 
 use std::{path::PathBuf, sync::Arc};
@@ -42,6 +44,7 @@ use std::{path::PathBuf, sync::Arc};
 pub(super) use distribution::routes;
 pub use jpp_keys::{HEADERS, SigningKeys};
 pub use key_file::{KeyFile, KeyFileError, read_domain, read_expiry, read_owner};
+pub use validity::{Concern, Validity};
 pub use x509::{SigningFailed, X509Error, X509Signer};
 
 /// What there is to sign with. The default is nothing: every answer goes unsigned.

@@ -9,15 +9,18 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use super::Validity;
+
 /// A chain of certificates with the key of the first.
 pub struct X509Signer {
     certified: Arc<CertifiedKey>,
+    validity: Validity,
 }
 
 /// Nothing can be signed with these files. The operator is at fault. No message has anything of a key in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum X509Error {
-    /// The file with the certificates is none, or its first certificate is none.
+    /// The file with the certificates is none, or a certificate in it is none.
     #[error("{0}")]
     Certificates(String),
     /// The file with the key is none, or the key cannot be used at all.
@@ -55,7 +58,8 @@ impl X509Error {
 pub struct SigningFailed;
 
 impl X509Signer {
-    /// Reads a chain, the leaf first, and the key of the leaf, both in PEM.
+    /// Reads a chain, the leaf first, and the key of the leaf, both in PEM. One that is not valid at the moment is read
+    /// like any other; whoever signs asks its [`validity`](Self::validity) first.
     ///
     /// # Errors
     ///
@@ -97,7 +101,8 @@ impl X509Signer {
         if chain_length < 2 {
             return Err(X509Error::LeafAlone);
         }
-        Ok(Self { certified: Arc::new(certified) })
+        let validity = Validity::of(&certified.cert)?;
+        Ok(Self { certified: Arc::new(certified), validity })
     }
 
     /// RSASSA-PKCS1-v1_5 with SHA-256 over these bytes: a serialised request whose `signature` is there and empty
@@ -110,6 +115,11 @@ impl X509Signer {
         let signer =
             self.certified.key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).ok_or(SigningFailed)?;
         signer.sign(bytes).map_err(|_| SigningFailed)
+    }
+
+    /// From when until when wallets take what this signs.
+    pub fn validity(&self) -> &Validity {
+        &self.validity
     }
 
     /// The certificates, the leaf first, each in DER: what `X509Certificates` holds.
@@ -166,14 +176,13 @@ mod tests {
         authority.issue("edwards", "genpkey -algorithm ED25519");
         authority.issue("short", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024");
         authority.openssl("rsa -in shop.key -aes256 -passout pass:hunter2 -out locked.key");
+        let strange = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+        let behind = [&authority.read("shop.chain")[..], strange.as_bytes()].concat();
+        fs::write(authority.path("behind"), behind).unwrap();
         fs::write(authority.path("nothing"), "").unwrap();
         fs::write(authority.path("broken"), "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n")
             .unwrap();
-        fs::write(
-            authority.path("strange"),
-            "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
-        )
-        .unwrap();
+        fs::write(authority.path("strange"), strange).unwrap();
         // Chain, key, the words of the reason; whether the pair is sound; whether the key is at fault.
         let table = [
             ("curve.chain", "curve.key", "this is an ECDSA key", true, true),
@@ -191,6 +200,7 @@ mod tests {
             ("shop.key", "shop.key", "there is no certificate in it", false, false),
             ("broken", "shop.key", "this is not PEM", false, false),
             ("strange", "shop.key", "its first certificate cannot be read", false, false),
+            ("behind", "shop.key", "certificate 3 in it cannot be read", false, false),
         ];
         for (chain, key, reason, is_refusal, is_about_key) in table {
             let error = X509Signer::from_pem(&authority.read(chain), &authority.read(key)).unwrap_err();

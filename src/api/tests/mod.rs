@@ -222,6 +222,10 @@ impl World {
         self.clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
+    fn set_clock(&self, to: Timestamp) {
+        self.clock.0.store(to.millis(), Ordering::SeqCst);
+    }
+
     /// The node has a transaction in its mempool.
     async fn observe(&self, transaction: &Transaction) {
         let first_seen = FirstSeen { sighting: Sighting::Order(self.engine.order()), at: self.engine.now() };

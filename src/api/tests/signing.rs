@@ -1,18 +1,19 @@
 //! Where others find the keys, and who may read the signatures.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use bitcoincash::secp256k1::{Message, Secp256k1, ecdsa::Signature};
 use serde_json::json;
 use sha2::Digest as _;
 
-use super::{Setup, asking, fuzzing::ask, hex_of, node::Node, paying};
+use super::{Server, Setup, asking, client::Answer, fuzzing::ask, hex_of, node::Node, paying};
 use crate::{
     api::signing::{
         HEADERS, KeyFile, Signing, SigningKeys, X509Signer,
         authority::{Authority, RSA},
     },
     bch::Network,
+    invoice::Timestamp,
 };
 
 const FILE: &str = "owner Café\nexpires 2030-01-31\ndomain pay.example\n\
@@ -107,7 +108,7 @@ async fn scripts_of_web_pages_may_read_the_headers_of_a_signature() {
 }
 
 /// A header that must be there.
-fn header<'a>(answer: &'a super::client::Answer, name: &str) -> &'a str {
+fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.header(name).unwrap_or_else(|| panic!("no {name}: {answer:?}"))
 }
 
@@ -150,20 +151,39 @@ async fn every_answer_of_jpp_is_signed_over_its_bytes() {
     assert_eq!(server.get(&path).await.header("signature"), None);
 }
 
+/// A server whose requests a certificate signs, at the last moment at which it can.
+async fn signing_bip70(authority: &Authority, name: &str) -> Server {
+    let read = |kind: &str| authority.read(&format!("{name}.{kind}"));
+    let signer = Arc::new(X509Signer::from_pem(&read("chain"), &read("key")).unwrap());
+    let until = signer.validity().until();
+    let setup = Setup { signing: Signing { x509: Some(signer), ..Signing::default() }, ..Setup::new() };
+    let server = setup.start().await;
+    server.world.set_clock(until);
+    server
+}
+
+async fn bip70_request(server: &Server, id: &str) -> Answer {
+    let accept = [("Accept", "application/bitcoincash-paymentrequest")];
+    let answer = server.call("GET", &format!("/i/{id}"), &accept, b"").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer
+}
+
+/// How a document of BIP70 that nobody signed begins.
+const UNSIGNED: &[u8] = b"\x08\x01\x12\x04none\x22";
+
+/// How one begins that a certificate signed.
+const SIGNED: &[u8] = b"\x08\x01\x12\x0bx509+sha256\x1a";
+
 #[tokio::test]
 async fn a_request_of_bip70_is_signed_as_openssl_would_have_it() {
     let Some(authority) = Authority::new("a_request_of_bip70_is_signed_as_openssl_would_have_it") else {
         return;
     };
     authority.issue("shop", RSA);
-    let signer = X509Signer::from_pem(&authority.read("shop.chain"), &authority.read("shop.key")).unwrap();
-    let setup =
-        Setup { signing: Signing { x509: Some(Arc::new(signer)), ..Signing::default() }, ..Setup::new() };
-    let server = setup.start().await;
+    let server = signing_bip70(&authority, "shop").await;
     let id = server.create(&asking(1, 1000)).await;
-    let accept = [("Accept", "application/bitcoincash-paymentrequest")];
-    let answer = server.call("GET", &format!("/i/{id}"), &accept, b"").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let answer = bip70_request(&server, &id).await;
     // The signature is the last field, of 256 bytes, and was there and empty when it was made.
     let (request, signature) = answer.bytes.split_at(answer.bytes.len() - 256);
     let (signed, field) = request.split_at(request.len() - 3);
@@ -180,5 +200,32 @@ async fn a_request_of_bip70_is_signed_as_openssl_would_have_it() {
     };
     let at = |der: &[u8]| signed.windows(der.len()).position(|window| window == der).unwrap();
     assert!(at(&text("shop.pem")) < at(&text("root.pem")));
-    assert!(signed.starts_with(b"\x08\x01\x12\x0bx509+sha256\x1a"));
+    assert!(signed.starts_with(SIGNED));
+}
+
+#[tokio::test]
+async fn outside_the_dates_of_its_certificate_a_request_of_bip70_goes_unsigned() {
+    let name = "outside_the_dates_of_its_certificate_a_request_of_bip70_goes_unsigned";
+    let Some(authority) = Authority::new(name) else { return };
+    authority.issue("shop", RSA);
+    let signer = X509Signer::from_pem(&authority.read("shop.chain"), &authority.read("shop.key")).unwrap();
+    let (from, until) = (signer.validity().from(), signer.validity().until());
+    let server = signing_bip70(&authority, "shop").await;
+    let second = Duration::from_secs(1);
+    let table = [
+        (Timestamp::from_secs(from.secs() - 1), UNSIGNED),
+        (from, SIGNED),
+        (until, SIGNED),
+        (until.after(second), UNSIGNED),
+    ];
+    let mut id = String::new();
+    for (now, begins) in table {
+        server.world.set_clock(now);
+        // The last is one that was signed before.
+        if now <= until {
+            id = server.create(&asking(1, 1000)).await;
+        }
+        let answer = bip70_request(&server, &id).await;
+        assert!(answer.bytes.starts_with(begins), "{now}: {answer:?}");
+    }
 }

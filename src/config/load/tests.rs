@@ -602,6 +602,16 @@ fn certificates_are_tried_before_the_start() {
         assert_eq!(warning.key, about);
         assert!(warning.what.contains(reason) && warning.what.contains("unsigned"), "{warning}");
     }
+    for (name, days, reason) in
+        [("late", -1, "a certificate expired at 2"), ("soon", 13, "a certificate expires at 2")]
+    {
+        authority.issue_for(name, RSA, days);
+        let loaded = with(&format!("{name}.chain"), &format!("{name}.key")).unwrap();
+        assert!(loaded.signing.x509.is_some());
+        let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+        assert_eq!(warning.key, "bip70.certificate_file");
+        assert!(warning.what.contains(&format!("{name}.chain: {reason}")), "{warning}");
+    }
     let problems = [
         (
             "shop.chain",
