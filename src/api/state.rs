@@ -10,6 +10,7 @@ use axum::{
 };
 
 use super::{
+    bip70::Signatures,
     frame,
     limits::{Rate, Sockets},
     receive::{Arrival, BadBody, receive},
@@ -66,6 +67,7 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         verify_rate: Rate::per_minute(limits.verify_per_minute),
         pay_rate: Rate::per_minute(limits.pay_per_minute),
         sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
+        signatures: state.signing.x509.clone().map(Signatures::new),
         state,
     });
     let routes =
@@ -80,6 +82,8 @@ pub(super) struct Shared<S> {
     pub(super) verify_rate: Rate,
     pub(super) pay_rate: Rate,
     pub(super) sockets: Sockets,
+    /// Signs BIP70 requests, with the certificate of the state.
+    pub(super) signatures: Option<Signatures>,
 }
 
 /// The disk, or the engine before it, does not serve at the moment. What exactly is in the log.

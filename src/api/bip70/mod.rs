@@ -18,9 +18,11 @@
 pub(super) mod message;
 mod payment;
 mod request;
+mod signatures;
 
 pub(super) use payment::{pay, verify};
 pub(super) use request::request;
+pub(super) use signatures::Signatures;
 
 /// What to pay, asked for with `GET`.
 pub(super) const REQUEST: &str = "application/bitcoincash-paymentrequest";

@@ -5,14 +5,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    REQUEST, binary,
+    REQUEST, Signatures, binary,
     message::{Output, PaymentDetails, PaymentRequest, X509Certificates},
 };
 use crate::{
-    api::{
-        bitpay::memo, document::payment_url, settings::ApiSettings, signing::X509Signer, state::ApiState,
-        wallet::WalletFault,
-    },
+    api::{bitpay::memo, document::payment_url, settings::ApiSettings, state::Shared, wallet::WalletFault},
     bch::FeeRate,
     invoice::{Invoice, Statement},
 };
@@ -25,8 +22,8 @@ const VERSION: u32 = 1;
 /// # Errors
 ///
 /// [`WalletFault`] if it asks for tokens, which this protocol has no field for.
-pub(in crate::api) fn request<S>(
-    state: &ApiState<S>,
+pub(in crate::api) async fn request<S>(
+    shared: &Shared<S>,
     statement: &Statement,
 ) -> Result<Response, WalletFault> {
     let invoice = &statement.invoice;
@@ -40,31 +37,31 @@ pub(in crate::api) fn request<S>(
         payment_details_version: Some(VERSION),
         pki_type: Some("none".to_owned()),
         pki_data: None,
-        serialized_payment_details: details(invoice, &state.settings).encode_to_vec().into(),
+        serialized_payment_details: details(invoice, &shared.state.settings).encode_to_vec().into(),
         signature: None,
     };
-    if let Some(signer) = &state.signing.x509
-        && signer.validity().holds_at(state.engine.now())
+    if let Some(signatures) = &shared.signatures
+        && signatures.signer().validity().holds_at(shared.state.engine.now())
     {
-        request = sign(request, signer)?;
+        request = sign(request, signatures).await?;
     }
     Ok(binary(REQUEST, &request))
 }
 
 /// The request with a signature over all of it, made while the signature is there and empty.
-fn sign(request: PaymentRequest, signer: &X509Signer) -> Result<PaymentRequest, WalletFault> {
-    let certificate = signer.pki_data().iter().map(|der| Bytes::copy_from_slice(der)).collect();
+async fn sign(request: PaymentRequest, signatures: &Signatures) -> Result<PaymentRequest, WalletFault> {
+    let certificate = signatures.signer().pki_data().iter().map(|der| Bytes::copy_from_slice(der)).collect();
     let mut request = PaymentRequest {
         pki_type: Some("x509+sha256".to_owned()),
         pki_data: Some(X509Certificates { certificate }.encode_to_vec().into()),
         signature: Some(Bytes::new()),
         ..request
     };
-    let signature = signer.sign(&request.encode_to_vec()).map_err(|error| {
+    let signature = signatures.of(request.encode_to_vec()).await.map_err(|error| {
         tracing::error!(%error, "a payment request could not be signed");
         WalletFault::bug()
     })?;
-    request.signature = Some(signature.into());
+    request.signature = Some(signature);
     Ok(request)
 }
 

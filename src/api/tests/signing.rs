@@ -3,6 +3,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use bitcoincash::secp256k1::{Message, Secp256k1, ecdsa::Signature};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use sha2::Digest as _;
 
@@ -201,6 +202,25 @@ async fn a_request_of_bip70_is_signed_as_openssl_would_have_it() {
     let at = |der: &[u8]| signed.windows(der.len()).position(|window| window == der).unwrap();
     assert!(at(&text("shop.pem")) < at(&text("root.pem")));
     assert!(signed.starts_with(SIGNED));
+}
+
+#[tokio::test]
+async fn a_request_of_bip70_is_signed_once_for_each_invoice() {
+    let name = "a_request_of_bip70_is_signed_once_for_each_invoice";
+    let Some(authority) = Authority::new(name) else { return };
+    authority.issue("shop", RSA);
+    let meter = PrometheusBuilder::new().build_recorder();
+    let _metered = metrics::set_default_local_recorder(&meter);
+    let server = signing_bip70(&authority, "shop").await;
+    let [one, other] = [server.create(&asking(1, 1000)).await, server.create(&asking(1, 1000)).await];
+    let first = bip70_request(&server, &one).await;
+    let others = bip70_request(&server, &other).await;
+    for _ in 0..5 {
+        assert_eq!(bip70_request(&server, &one).await.bytes, first.bytes);
+    }
+    assert_ne!(first.bytes, others.bytes);
+    let metrics = meter.handle().render();
+    assert!(metrics.contains("\njppd_bip70_signatures_total 2\n"), "{metrics}");
 }
 
 #[tokio::test]

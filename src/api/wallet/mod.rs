@@ -119,11 +119,14 @@ async fn show<S: View + Send + Sync + 'static>(
     }
     let answer = match Accept::of(&headers).choose(&offers) {
         Some(Document::Invoice) => return show_invoice(&shared, &name, &headers).await.into_response(),
-        Some(document) => payable(&shared, &name).await.and_then(|statement| match document {
-            Document::JppOptions => Ok(bitpay::options(&shared.state, &statement)),
-            Document::JppRequest => Ok(bitpay::request_v1(&shared.state, &statement)),
-            Document::Bip70Request | Document::Invoice => bip70::request(&shared.state, &statement),
-        }),
+        Some(document) => match (payable(&shared, &name).await, document) {
+            (Err(fault), _) => Err(fault),
+            (Ok(statement), Document::JppOptions) => Ok(bitpay::options(&shared.state, &statement)),
+            (Ok(statement), Document::JppRequest) => Ok(bitpay::request_v1(&shared.state, &statement)),
+            (Ok(statement), Document::Bip70Request | Document::Invoice) => {
+                bip70::request(&shared, &statement).await
+            }
+        },
         None => Err(WalletFault::not_acceptable()),
     };
     answer.unwrap_or_else(|fault| fault.answer(&headers))
