@@ -12,13 +12,18 @@ type Weight = u32;
 /// What stands for any type, and any subtype.
 const ANY: &str = "*";
 
+/// How the `Accept` begins that Java's `HttpURLConnection` sent before Java 21 for a program that said nothing of it:
+/// `…, *; q=.2, */*; q=.2`, later `…, */*; q=0.2`. No browser sends it.
+const NOTHING_SAID: &str = "text/html, image/gif, image/jpeg, *";
+
 /// The media type of a body, without parameters, in lower case; empty if there is none.
 pub(super) fn content_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// What a client accepts: the ranges of its `Accept` headers. What is no range is passed over, as if it was not there.
+/// What a client accepts: the ranges of its `Accept` headers. What is no range is passed over, as if it was not there;
+/// and so is what Java says of itself, for its program asked for no page.
 #[derive(Clone, Debug)]
 pub(super) struct Accept<'a> {
     ranges: Vec<(MediaType<'a>, Weight)>,
@@ -28,6 +33,7 @@ impl<'a> Accept<'a> {
     /// Reads the headers.
     pub(super) fn of(headers: &'a HeaderMap) -> Self {
         let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+        let lines = lines.filter(|line| !line.starts_with(NOTHING_SAID));
         let ranges = lines.flat_map(MediaTypeList::new).flatten();
         Self { ranges: ranges.map(|range| (range.clone(), weight(&range))).collect() }
     }
@@ -105,11 +111,12 @@ mod tests {
 
     use super::*;
 
-    const OFFERS: [(&str, &str); 4] = [
+    const OFFERS: [(&str, &str); 5] = [
         ("application/json", "json"),
         ("application/payment-options", "options"),
         ("application/payment-request", "request"),
         ("application/bitcoincash-paymentrequest", "bip70"),
+        ("text/html", "page"),
     ];
 
     fn headers(lines: &[&str]) -> HeaderMap {
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_best_offer() {
-        let table: [(&[&str], Option<&str>); 26] = [
+        let table: [(&[&str], Option<&str>); 31] = [
             (&[], Some("json")),
             (&[""], Some("json")),
             (&["  , ,"], Some("json")),
@@ -137,8 +144,13 @@ mod tests {
             (&["*/*;q=0.1", "application/bitcoincash-paymentrequest;q=0.2"], Some("bip70")),
             (&["application/json;q=0, */*"], Some("options")),
             (&["application/json;q=0.000, application/*"], Some("options")),
-            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], Some("json")),
-            (&["text/html"], None),
+            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], Some("page")),
+            (&["text/html"], Some("page")),
+            (&["text/*"], Some("page")),
+            (&["text/html;q=0.5, application/json"], Some("json")),
+            (&["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"], Some("json")),
+            (&["text/html, image/gif, image/jpeg, */*; q=0.2"], Some("json")),
+            (&["application/xhtml+xml"], None),
             (&["application/simpleledger-paymentrequest"], None),
             (&["application/payment-options;q=0"], None),
             (&["application/payment-options;q=nonsense"], Some("options")),

@@ -20,7 +20,7 @@
 //! [`serve()`] accepts connections and holds their deadlines (`stream`); around every request stands `frame`, with its
 //! id, its time limit, the common headers, the log and the meters. [`public_router`] is what the world sees:
 //! `watchtower` the REST dialect, `wallet` the one URL of an invoice, which finds out whether a wallet speaks `bitpay`
-//! (JPP v1 and v2) or `bip70`, `socket` an invoice's events; [`ops_router`] is what its operator sees. `receive` takes a
+//! (JPP v1 and v2) or `bip70` or is a person's browser, who gets a `page`; `socket` an invoice's events; [`ops_router`] is what its operator sees. `receive` takes a
 //! body, `media` reads what is accepted and what is sent, `auth` says who asks, `limits` counts. `document` writes an
 //! invoice, `uri` and `qr` what a camera reads, `submissions` hands over what a dialect has read, and `reasons` has the
 //! words for every way in which that can fail: a dialect says only how it wraps them.
@@ -39,6 +39,7 @@ mod frame;
 mod limits;
 mod media;
 mod ops;
+mod page;
 pub mod parsers;
 mod qr;
 mod reasons;

@@ -13,6 +13,7 @@ use super::{
     bip70::Signatures,
     frame,
     limits::{Rate, Sockets},
+    page,
     receive::{Arrival, BadBody, receive},
     settings::ApiSettings,
     signing::{self, Signing},
@@ -70,8 +71,11 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         signatures: state.signing.x509.clone().map(Signatures::new),
         state,
     });
-    let routes =
-        watchtower::routes().merge(wallet::routes()).merge(socket::routes()).merge(signing::routes());
+    let routes = watchtower::routes()
+        .merge(wallet::routes())
+        .merge(socket::routes())
+        .merge(signing::routes())
+        .merge(page::routes());
     let routes = routes.with_state(shared);
     frame::public(routes, limits.request_timeout)
 }

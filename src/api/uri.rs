@@ -1,7 +1,10 @@
 //! The URIs that open a wallet.
 
 use super::{document::payment_url, settings::ApiSettings};
-use crate::invoice::Invoice;
+use crate::{
+    bch::dust_limit,
+    invoice::{Invoice, Statement},
+};
 
 /// What every wallet with a payment protocol opens: `bitcoincash:?r=https://…`, the URL as it is, for some wallets
 /// never decode it.
@@ -18,6 +21,28 @@ pub(super) fn bip21_uri(invoice: &Invoice, settings: &ApiSettings) -> Option<Str
     }
     let url = payment_url(&settings.public_url, invoice.id);
     Some(format!("{}?amount={}&r={url}", output.address, coins(output.satoshis)))
+}
+
+/// What a payer who paid a part is to pay yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The address and the amount alone: whoever opens the URL of the invoice is asked for everything again.
+    pub(super) uri: String,
+    /// What is missing, and no less than the network relays.
+    pub(super) satoshis: u64,
+}
+
+/// The rest of an invoice that is paid in part; only where parts add up for certain: one output, without tokens, that
+/// no other invoice asks for.
+pub(super) fn rest(statement: &Statement) -> Option<Rest> {
+    let [output] = statement.invoice.outputs.as_slice() else { return None };
+    let standing = statement.standing();
+    let in_part = standing.amount_paid > 0 && standing.underpaid > 0;
+    if !in_part || output.token.is_some() || statement.state.shared {
+        return None;
+    }
+    let satoshis = standing.underpaid.max(dust_limit(&output.script, None));
+    Some(Rest { uri: format!("{}?amount={}", output.address, coins(satoshis)), satoshis })
 }
 
 /// An amount in coins of 100,000,000 satoshis, exactly, without needless digits.

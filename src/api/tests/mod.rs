@@ -3,9 +3,11 @@
 mod client;
 mod creating;
 mod fuzzing;
+mod html;
 mod managing;
 mod node;
 mod operating;
+mod page;
 mod paying;
 mod reading;
 mod serving;
@@ -226,13 +228,29 @@ impl World {
         self.clock.0.store(to.millis(), Ordering::SeqCst);
     }
 
+    /// Something happened.
+    async fn act(&self, action: Action) {
+        assert_eq!(self.engine.apply(action).await, Ok(Outcome::Done));
+    }
+
     /// The node has a transaction in its mempool.
     async fn observe(&self, transaction: &Transaction) {
         let first_seen = FirstSeen { sighting: Sighting::Order(self.engine.order()), at: self.engine.now() };
         let transaction = Arc::new(transaction.clone());
         let observation = Observation::Mempool;
-        let outcome = self.engine.apply(Action::Observed { transaction, first_seen, observation }).await;
-        assert_eq!(outcome, Ok(Outcome::Done));
+        self.act(Action::Observed { transaction, first_seen, observation }).await;
+    }
+
+    /// A block of the chain, with these transactions. The first one is that at which our walk begins.
+    async fn block(&self, height: u32, transactions: &[&Transaction]) {
+        let hash = bitcoincash::hashes::Hash::from_byte_array([u8::try_from(height).unwrap(); 32]);
+        if transactions.is_empty() {
+            return self.act(Action::Anchor { height, hash }).await;
+        }
+        let transactions = transactions.iter().map(|tx| (Arc::new((*tx).clone()), None)).collect();
+        let time_s = u32::try_from(self.engine.now().secs()).unwrap();
+        self.act(Action::BlockPart { hash, height, time_s, transactions }).await;
+        self.act(Action::BlockConnected { hash, height }).await;
     }
 }
 

@@ -150,17 +150,22 @@ async fn which_dialect_answers() {
     let path = format!("/i/{id}");
     let kind = |answer: &Answer| {
         let text = &answer.body;
-        let marks =
-            [("paymentOptions", "options"), ("\"requiredFeePerByte\"", "v1"), ("payment_id", "invoice")];
+        let marks = [
+            ("paymentOptions", "options"),
+            ("\"requiredFeePerByte\"", "v1"),
+            ("payment_id", "invoice"),
+            ("<!DOCTYPE html>", "page"),
+        ];
         let found = marks.iter().find(|(mark, _)| text.contains(mark)).map(|(_, kind)| *kind);
         found.unwrap_or(if answer.header("content-type") == Some(BIP70) { "bip70" } else { "none" })
     };
     let v2 = ("x-paypro-version", "2");
-    let table: [(&[(&str, &str)], &str); 12] = [
+    let table: [(&[(&str, &str)], &str); 13] = [
         (&[], "invoice"),
         (&[("Accept", "*/*")], "invoice"),
         (&[("Accept", "application/json, text/plain, */*")], "invoice"),
-        (&[("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")], "invoice"),
+        (&[("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")], "page"),
+        (&[("Accept", "text/html")], "page"),
         (&[("Accept", "application/payment-options"), v2], "options"),
         (&[("Accept", "Application/Payment-Options; q=0.5")], "options"),
         (&[("Accept", "*/*"), v2], "options"),
@@ -177,8 +182,11 @@ async fn which_dialect_answers() {
         let answer = server.call("GET", &path, headers, b"").await;
         assert_eq!((answer.status, kind(&answer)), (200, expected), "{headers:?}");
     }
-    for accept in ["text/html", "application/simpleledger-paymentrequest", "application/payment-options;q=0"]
-    {
+    for accept in [
+        "application/xhtml+xml",
+        "application/simpleledger-paymentrequest",
+        "application/payment-options;q=0",
+    ] {
         let answer = server.accept(&path, accept).await;
         assert_eq!(answer.status, 406, "{accept}");
         assert!(
@@ -522,6 +530,7 @@ async fn uris_and_their_codes() {
             (&one, "?uri=bip21", 200),
             (&two, "", 200),
             (&two, "?uri=bip21", 400),
+            (&one, "?uri=rest", 400),
             (&one, "?uri=x", 400),
         ] {
             let answer = server.get(&format!("/i/{id}/qr.{kind}{query}")).await;

@@ -84,6 +84,16 @@ impl WalletFault {
         Self { status, code: reason.code, text: reason.text, retry_after }
     }
 
+    /// Its status code.
+    pub(in crate::api) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// In how many seconds the same request is right, if that will be.
+    pub(in crate::api) fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     /// The answer: plain text, which is what most wallets show, or JSON with the text under every name that a wallet
     /// reads, for those that name JSON in what they accept.
     pub(in crate::api) fn answer(self, headers: &HeaderMap) -> Response {

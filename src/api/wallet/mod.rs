@@ -1,4 +1,4 @@
-//! The one URL of an invoice: whatever wallet opens it gets the dialect it knows.
+//! The one URL of an invoice: whatever wallet opens it gets the dialect it knows, and a person gets a page.
 //!
 //! A wallet has nothing but a URL, out of a QR code. What it speaks is to be seen from what it sends, and from nothing
 //! else: no wallet knows of the others, and no document of any of them names the rest.
@@ -8,6 +8,7 @@
 //! | `GET`, `Accept` names `application/payment-options` | JPP v2: the ways to pay |
 //! | `GET`, `application/payment-request` | JPP v1: what to pay |
 //! | `GET`, `application/bitcoincash-paymentrequest` | BIP70: what to pay |
+//! | `GET`, `text/html`, as browsers send it | the page, for people |
 //! | `GET`, `application/json`, anything, nothing | the invoice, as in the REST dialect |
 //! | `POST`, `Content-Type: application/payment-request` | JPP v2: what to pay |
 //! | `POST`, `application/payment-verification` | JPP v2: would this be taken? |
@@ -16,6 +17,9 @@
 //! | `POST`, `application/bitcoincash-verify-payment`, `…-verifypayment` | BIP70 with BitPay's extension |
 //! | `POST`, `application/bitcoincash-payment` | BIP70: the payment |
 //!
+//! Whoever wants the JSON in a browser adds `.json` or `?format=json`, as the original had it; there is no page then.
+//! Every answer to a `GET` says what it was chosen by (`Vary`).
+//!
 //! A `POST` is told by its `Content-Type` alone: what wallets accept there is anything, nothing, or the type of another
 //! step. It is the same at every path at which the original had one of these dialects, with and without a slash at its
 //! end, and nothing ever redirects: a redirected POST loses its body in most wallets.
@@ -23,7 +27,8 @@
 //! # Errors
 //!
 //! Plain text, which is what most wallets show to the payer, or JSON for those that name it in `Accept`; see
-//! [`WalletFault`]. The invoice itself is the REST dialect's, and so are its errors.
+//! [`WalletFault`]. The invoice itself is the REST dialect's, and so are its errors. Whoever asked for the page gets a page
+//! that says what is wrong, with the same status code.
 
 mod fault;
 mod qr;
@@ -33,7 +38,7 @@ use std::{convert::Infallible, sync::Arc, time::Instant};
 use axum::{
     Router,
     extract::{FromRequestParts, Path, Request, State},
-    http::{HeaderMap, Method, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::VARY, request::Parts},
     response::{IntoResponse as _, Response},
     routing::{MethodRouter, get},
 };
@@ -44,6 +49,7 @@ use super::{
     bip70, bitpay,
     limits::Rate,
     media::{Accept, content_type},
+    page,
     reasons::Reason,
     state::{Peer, Shared},
     watchtower::{Fault, both, invoice_id, reading, show_invoice},
@@ -97,39 +103,72 @@ pub(super) enum Document {
     JppOptions,
     JppRequest,
     Bip70Request,
+    Page,
 }
 
-/// What can be asked for by its media type; the first is for those that don't say.
-pub(super) const OFFERS: [(&str, Document); 4] = [
+/// The header by which a wallet says that it speaks JPP v2.
+const PAYPRO_VERSION: HeaderName = HeaderName::from_static("x-paypro-version");
+
+/// What a `GET` is answered by.
+const CHOSEN_BY: HeaderValue = HeaderValue::from_static("accept, x-paypro-version");
+
+/// What can be asked for by its media type; the first is for those that don't say, the page only for those that do.
+pub(super) const OFFERS: [(&str, Document); 5] = [
     ("application/json", Document::Invoice),
     (bitpay::OPTIONS, Document::JppOptions),
     (bitpay::REQUEST, Document::JppRequest),
     (bip70::REQUEST, Document::Bip70Request),
+    ("text/html", Document::Page),
 ];
 
 async fn show<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
     Name(name): Name,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let mut offers = OFFERS;
-    if headers.get("x-paypro-version").is_some_and(|version| version.as_bytes().trim_ascii() == b"2") {
+    let mut answer = document(&shared, &name, &uri, &headers).await;
+    answer.headers_mut().append(VARY, CHOSEN_BY);
+    answer
+}
+
+async fn document<S: View + Send + Sync + 'static>(
+    shared: &Shared<S>,
+    name: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response {
+    let mut offers = OFFERS.to_vec();
+    if headers.get(PAYPRO_VERSION).is_some_and(|version| version.as_bytes().trim_ascii() == b"2") {
         // Whoever says that it speaks JPP v2 and accepts anything means its first document.
         offers.swap(0, 1);
     }
-    let answer = match Accept::of(&headers).choose(&offers) {
-        Some(Document::Invoice) => return show_invoice(&shared, &name, &headers).await.into_response(),
-        Some(document) => match (payable(&shared, &name).await, document) {
-            (Err(fault), _) => Err(fault),
-            (Ok(statement), Document::JppOptions) => Ok(bitpay::options(&shared.state, &statement)),
-            (Ok(statement), Document::JppRequest) => Ok(bitpay::request_v1(&shared.state, &statement)),
-            (Ok(statement), Document::Bip70Request | Document::Invoice) => {
-                bip70::request(&shared, &statement).await
-            }
+    if names_json(name, uri.query().unwrap_or_default()) {
+        offers.retain(|(_, document)| !matches!(document, Document::Page));
+    }
+    let answer = match Accept::of(headers).choose(&offers) {
+        Some(Document::Invoice) => return show_invoice(shared, name, headers).await.into_response(),
+        Some(Document::Page) => {
+            return page::show(find(shared, name).await.as_ref(), &shared.state, uri.path());
+        }
+        Some(Document::JppOptions) => {
+            payable(shared, name).await.map(|statement| bitpay::options(&shared.state, &statement))
+        }
+        Some(Document::JppRequest) => {
+            payable(shared, name).await.map(|statement| bitpay::request_v1(&shared.state, &statement))
+        }
+        Some(Document::Bip70Request) => match payable(shared, name).await {
+            Ok(statement) => bip70::request(shared, &statement).await,
+            Err(fault) => Err(fault),
         },
         None => Err(WalletFault::not_acceptable()),
     };
-    answer.unwrap_or_else(|fault| fault.answer(&headers))
+    answer.unwrap_or_else(|fault| fault.answer(headers))
+}
+
+/// Whether the URL itself says that JSON is wanted.
+fn names_json(name: &str, query: &str) -> bool {
+    name.ends_with(".json") || query.split('&').any(|parameter| parameter == "format=json")
 }
 
 async fn take<S: View + Send + Sync + 'static>(

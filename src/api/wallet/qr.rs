@@ -1,5 +1,5 @@
 //! `GET /i/{id}/qr.svg` and `/i/{id}/qr.png`: the QR code that opens a wallet, `?uri=bip21` for those that know no
-//! payment protocol.
+//! payment protocol, `?uri=rest` for what is missing after a payment in part.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     api::{
         qr::{self, TooLong},
         state::Shared,
-        uri::{bip21_uri, payment_uri},
+        uri::{bip21_uri, payment_uri, rest},
     },
     ledger::View,
 };
@@ -47,15 +47,21 @@ async fn image<S: View + Send + Sync + 'static>(
     query: &HashMap<String, String>,
     draw: impl FnOnce(&str) -> Result<Vec<u8>, TooLong>,
 ) -> Result<Vec<u8>, WalletFault> {
-    let invoice = find(shared, name).await?.invoice;
+    let statement = find(shared, name).await?;
+    let invoice = &statement.invoice;
     let settings = &shared.state.settings;
     let uri = match query.get("uri").map(String::as_str) {
-        None => payment_uri(&invoice, settings),
-        Some("bip21") => bip21_uri(&invoice, settings).ok_or_else(|| {
+        None => payment_uri(invoice, settings),
+        Some("bip21") => bip21_uri(invoice, settings).ok_or_else(|| {
             let text = "This invoice asks for more than a BIP21 URI can say; open it in a wallet that knows JPP or BIP70";
             WalletFault::bad("no_bip21", text)
         })?,
-        Some(_) => return Err(WalletFault::bad("unknown_uri", "The parameter uri is either left out or bip21")),
+        Some("rest") => rest(&statement).map(|rest| rest.uri).ok_or_else(|| {
+            WalletFault::bad("no_rest", "This invoice has no rest that a single payment to its address would pay")
+        })?,
+        Some(_) => {
+            return Err(WalletFault::bad("unknown_uri", "The parameter uri is left out, or bip21, or rest"));
+        }
     };
     draw(&uri).map_err(|error| {
         tracing::error!(%error, "http.public_url is too long");

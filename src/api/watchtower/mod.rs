@@ -15,7 +15,8 @@
 //! - A token is accepted at an address that does not say it is token-aware (`q…`, `p…`), as the original did: the
 //!   output's `token` tells every wallet that can pay it, and a submission without the token is refused.
 //! - A field that is unknown is ignored, and of a field that comes twice the last one holds, as in the original.
-//! - `Accept` is not looked at: an answer is JSON, where the original refused whoever asked for `text/html` alone.
+//! - `Accept` is looked at for an invoice alone (`wallet`): every other answer is JSON, where the original refused whoever
+//!   asked for `text/html` alone.
 //! - `payment_url` is there in messages of sockets too, where the original had `null` for want of a request.
 //! - The fields that are new (`expires`, `expires_in`, `required_fee_per_byte`, `confirmations_required`) may be
 //!   `null`, which is the same as leaving them out.

@@ -1,0 +1,393 @@
+//! What the page says of an invoice: a pure function of its statement and the time, with every text chosen and every
+//! number written, so that the template only has to place them.
+//!
+//! The states are finer than those of the JSON, for a payer asks something else than a shop: *is it my turn, and may I
+//! go?* Whatever asks for money is in [`Page::ways`], and nowhere else: where that is empty, nothing on the page leads
+//! to a wallet.
+
+use super::{
+    amounts::{Amount, Moment, thousands, time_left},
+    messages::{Messages, fill},
+};
+use crate::{
+    api::{
+        settings::ApiSettings,
+        uri::{Rest, bip21_uri, payment_uri, rest},
+    },
+    bch::{Capability, Network, Nft, Token},
+    invoice::{
+        CreditState, DoubleSpend, OutputStanding, RequiredOutput, Settlement, Standing, Statement, Status,
+        Timestamp,
+    },
+};
+
+/// Where a payer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing was paid, and it can be.
+    Waiting,
+    /// A wallet handed over a payment, and nobody knows yet whether the network took it.
+    UnderWay,
+    /// Something was paid, and the rest can be.
+    Partial,
+    /// It is paid.
+    Paid,
+    /// It is paid, and something that is not in a block yet may undo that.
+    Doubtful,
+    /// It is paid for good.
+    Confirmed,
+    /// It was not paid, and is not to be any more.
+    Expired,
+    /// Its merchant withdrew it.
+    Cancelled,
+}
+
+impl State {
+    fn of(statement: &Statement, standing: &Standing, now: Timestamp) -> Self {
+        let contested = statement.state.double_spend == DoubleSpend::Conflict;
+        match (standing.status, &standing.settlement) {
+            (Status::Cancelled, _) => Self::Cancelled,
+            (Status::Expired, _) => Self::Expired,
+            // Nobody has judged it yet, and no wallet gets a document any more.
+            (Status::Pending, _) if now > statement.invoice.expires => Self::Expired,
+            (Status::Pending, _) if standing.outputs.iter().any(|output| output.credited > 0) => {
+                Self::Partial
+            }
+            (Status::Pending, _) if statement.state.open_claims > 0 => Self::UnderWay,
+            (Status::Pending, _) => Self::Waiting,
+            (Status::Paid | Status::Confirmed, Some(settlement)) if contested && !settlement.in_blocks => {
+                Self::Doubtful
+            }
+            (Status::Confirmed, _) if statement.invoice.confirmations_required > 0 => Self::Confirmed,
+            (Status::Paid | Status::Confirmed, _) => Self::Paid,
+        }
+    }
+
+    /// Whether whoever comes now can pay.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::UnderWay | Self::Partial)
+    }
+
+    /// Whether everything that was asked for has come.
+    fn is_paid(self) -> bool {
+        matches!(self, Self::Paid | Self::Doubtful | Self::Confirmed)
+    }
+
+    /// The word of the style sheet for it.
+    pub(super) fn tone(self) -> &'static str {
+        match self {
+            Self::Waiting | Self::UnderWay => "wait",
+            Self::Partial | Self::Doubtful => "warn",
+            Self::Paid | Self::Confirmed => "good",
+            Self::Expired | Self::Cancelled => "stop",
+        }
+    }
+
+    fn headline(self, words: &Messages) -> &str {
+        match self {
+            Self::Waiting => &words.waiting,
+            Self::UnderWay => &words.under_way,
+            Self::Partial => &words.partial,
+            Self::Paid => &words.paid,
+            Self::Doubtful => &words.doubtful,
+            Self::Confirmed => &words.confirmed,
+            Self::Expired => &words.expired,
+            Self::Cancelled => &words.cancelled,
+        }
+    }
+
+    fn text<'a>(self, statement: &Statement, standing: &Standing, words: &'a Messages) -> &'a str {
+        let in_blocks = standing.settlement.as_ref().is_some_and(|settlement| settlement.in_blocks);
+        match self {
+            Self::Waiting => &words.waiting_text,
+            Self::UnderWay => &words.under_way_text,
+            Self::Partial => &words.partial_text,
+            Self::Paid if statement.invoice.confirmations_required == 0 => &words.paid_at_once_text,
+            Self::Paid if in_blocks => &words.paid_in_blocks_text,
+            Self::Paid => &words.paid_text,
+            Self::Doubtful => &words.doubtful_text,
+            Self::Confirmed => &words.confirmed_text,
+            Self::Expired => &words.expired_text,
+            Self::Cancelled => &words.cancelled_text,
+        }
+    }
+}
+
+/// One way to pay: a link, and the code of the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way<'a> {
+    /// What a wallet opens.
+    pub(super) uri: String,
+    /// What comes after `qr.svg` in the path of its code.
+    pub(super) query: &'static str,
+    /// What the code is, for whoever does not see it.
+    pub(super) alt: &'a str,
+    /// What there is to say of it.
+    pub(super) text: &'a str,
+}
+
+/// How an invoice can be paid, by somebody who comes to it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ways<'a> {
+    /// Not at all.
+    None,
+    /// As a whole: by a wallet that knows the protocols and, if that can be said, by any other.
+    Whole(Way<'a>, Option<Way<'a>>),
+    /// What is missing, by any wallet.
+    Rest(Way<'a>),
+    /// What is missing, and no link can say it.
+    ByHand,
+}
+
+impl<'a> Ways<'a> {
+    /// Whether there is any.
+    pub(super) fn are_there(&self) -> bool {
+        *self != Self::None
+    }
+
+    fn of(
+        state: State,
+        statement: &Statement,
+        standing: &Standing,
+        settings: &ApiSettings,
+        words: &'a Messages,
+    ) -> Self {
+        if !state.is_open() {
+            return Self::None;
+        }
+        // Tokens do not add up: what came with too few of them must come again as a whole.
+        let counts = |(required, standing): (&RequiredOutput, &OutputStanding)| {
+            standing.credited > 0 && (standing.satisfied || required.token.is_none())
+        };
+        let invoice = &statement.invoice;
+        if !invoice.outputs.iter().zip(&standing.outputs).any(counts) {
+            let (alt, text) = (words.qr.as_str(), words.or_scan.as_str());
+            let first = Way { uri: payment_uri(invoice, settings), query: "", alt, text };
+            let (alt, text) = (words.qr_any_wallet.as_str(), words.any_wallet_text.as_str());
+            let second = bip21_uri(invoice, settings);
+            return Self::Whole(first, second.map(|uri| Way { uri, query: "?uri=bip21", alt, text }));
+        }
+        match rest(statement) {
+            Some(Rest { uri, satoshis }) => {
+                let exact = satoshis == standing.underpaid;
+                let text = if exact { &words.rest_text } else { &words.rest_least_text };
+                Self::Rest(Way { uri, query: "?uri=rest", alt: &words.qr_rest, text })
+            }
+            None => Self::ByHand,
+        }
+    }
+}
+
+/// A token that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TokenAsked<'a> {
+    /// Its category.
+    pub(super) category: String,
+    /// Its amount, in groups of three digits; `None` for an NFT alone.
+    pub(super) amount: Option<Vec<String>>,
+    /// What the NFT may do, and its commitment in hex.
+    pub(super) nft: Option<(&'a str, String)>,
+}
+
+impl<'a> TokenAsked<'a> {
+    fn of(token: &Token, words: &'a Messages) -> Self {
+        let capability = |nft: &Nft| match nft.capability {
+            Capability::None => words.capability_none.as_str(),
+            Capability::Mutable => &words.capability_mutable,
+            Capability::Minting => &words.capability_minting,
+        };
+        let commitment = |nft: &Nft| hex::encode(&nft.commitment);
+        Self {
+            category: token.category.to_string(),
+            amount: (token.amount > 0).then(|| thousands(token.amount)),
+            nft: token.nft.as_ref().map(|nft| (capability(nft), commitment(nft))),
+        }
+    }
+}
+
+/// One output that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Output<'a> {
+    /// The merchant's words for it.
+    pub(super) description: Option<&'a str>,
+    /// Where it goes.
+    pub(super) address: &'a str,
+    /// Its amount.
+    pub(super) amount: Amount,
+    /// Its token.
+    pub(super) token: Option<TokenAsked<'a>>,
+    /// What of it is paid; `None` while that goes without saying.
+    pub(super) standing: Option<String>,
+}
+
+impl<'a> Output<'a> {
+    fn of(required: &'a RequiredOutput, standing: Option<&OutputStanding>, words: &'a Messages) -> Self {
+        Self {
+            description: required.description.as_deref(),
+            address: &required.address,
+            amount: Amount::new(required.satoshis),
+            token: required.token.as_ref().map(|token| TokenAsked::of(token, words)),
+            standing: standing.map(|standing| {
+                if standing.satisfied {
+                    return words.output_paid.clone();
+                }
+                if required.token.is_some() && standing.credited > 0 {
+                    return words.output_again.clone();
+                }
+                let missing = Amount::new(required.satoshis.saturating_sub(standing.credited));
+                fill(&words.output_missing, &[("amount", &missing.in_words(words))])
+            }),
+        }
+    }
+}
+
+/// The payment that settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Payment<'a> {
+    /// Its transactions.
+    pub(super) txids: Vec<String>,
+    /// When it was complete.
+    pub(super) paid_at: Moment,
+    /// How many confirmations there are.
+    pub(super) confirmations: String,
+    /// The payer's words.
+    pub(super) note: Option<&'a str>,
+}
+
+impl<'a> Payment<'a> {
+    fn of(statement: &'a Statement, settlement: &Settlement, words: &Messages) -> Self {
+        let number = settlement.confirmations.to_string();
+        let required = statement.invoice.confirmations_required;
+        Self {
+            txids: settlement.txids.iter().map(ToString::to_string).collect(),
+            paid_at: settlement.paid_at.into(),
+            confirmations: match required {
+                0 => number,
+                _ => {
+                    fill(&words.confirmations_of, &[("number", &number), ("required", &required.to_string())])
+                }
+            },
+            note: statement.note.memo.as_deref().filter(|memo| !memo.is_empty()),
+        }
+    }
+}
+
+/// Everything that the page says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Page<'a> {
+    /// The name of the invoice.
+    pub(super) id: String,
+    /// Where a payer stands.
+    pub(super) state: State,
+    /// In a word.
+    pub(super) headline: &'a str,
+    /// What it means.
+    pub(super) text: &'a str,
+    /// What else a payer should know.
+    pub(super) notices: Vec<String>,
+    /// What is asked in all.
+    pub(super) asked: Amount,
+    /// What is missing, for whoever can pay it yet, after something has come.
+    pub(super) missing: Option<Amount>,
+    /// What has come, if it is not enough.
+    pub(super) received: Option<Amount>,
+    /// Whether tokens are asked too.
+    pub(super) with_tokens: bool,
+    /// The merchant's words.
+    pub(super) memo: Option<&'a str>,
+    /// The last moment to pay.
+    pub(super) expires: Moment,
+    /// How long that is, if it is not over and the invoice not paid.
+    pub(super) time_left: Option<String>,
+    /// How it can be paid.
+    pub(super) ways: Ways<'a>,
+    /// What is asked, output by output.
+    pub(super) outputs: Vec<Output<'a>>,
+    /// What the outputs are called.
+    pub(super) outputs_heading: String,
+    /// What settled it.
+    pub(super) payment: Option<Payment<'a>>,
+}
+
+impl<'a> Page<'a> {
+    /// What the page says at a moment.
+    pub(super) fn of(
+        statement: &'a Statement,
+        now: Timestamp,
+        settings: &ApiSettings,
+        words: &'a Messages,
+    ) -> Self {
+        let invoice = &statement.invoice;
+        let standing = statement.standing();
+        let state = State::of(statement, &standing, now);
+        let in_part = standing.settlement.is_none() && standing.amount_paid > 0;
+        let some = |satoshis: u64| (satoshis > 0).then(|| Amount::new(satoshis));
+        let outputs = invoice.outputs.iter().zip(&standing.outputs);
+        Self {
+            id: invoice.id.to_string(),
+            state,
+            headline: state.headline(words),
+            text: state.text(statement, &standing, words),
+            notices: notices(state, statement, &standing, settings.network, words),
+            asked: Amount::new(invoice.required_satoshis()),
+            missing: some(standing.underpaid).filter(|_| in_part && state.is_open()),
+            received: some(standing.amount_paid).filter(|_| in_part),
+            with_tokens: invoice.outputs.iter().any(|output| output.token.is_some()),
+            memo: invoice.memo.as_deref().filter(|memo| !memo.is_empty()),
+            expires: invoice.expires.into(),
+            time_left: state.is_open().then(|| time_left(invoice.expires.since(now), words)),
+            ways: Ways::of(state, statement, &standing, settings, words),
+            outputs: outputs
+                .map(|(required, standing)| Output::of(required, in_part.then_some(standing), words))
+                .collect(),
+            outputs_heading: match invoice.outputs.len() {
+                1 => words.output.clone(),
+                number => fill(&words.outputs, &[("number", &number.to_string())]),
+            },
+            payment: standing.settlement.as_ref().map(|it| Payment::of(statement, it, words)),
+        }
+    }
+}
+
+/// What else a payer should know, the most urgent first.
+fn notices(
+    state: State,
+    statement: &Statement,
+    standing: &Standing,
+    network: Network,
+    words: &Messages,
+) -> Vec<String> {
+    let with_amount =
+        |text: &str, satoshis: u64| fill(text, &[("amount", &Amount::new(satoshis).in_words(words))]);
+    let is_settled = standing.settlement.is_some();
+    let lost = statement.credits.iter().any(|credit| credit.state == CreditState::Lost);
+    let contested = statement.state.double_spend == DoubleSpend::Conflict;
+    let tokens_over = standing.outputs.iter().any(|output| output.token_overpaid > 0);
+    let is_paid = state.is_paid();
+    let late = standing.settlement.as_ref().is_some_and(|settlement| settlement.late);
+    let mut notices = Vec::new();
+    if state == State::Partial && statement.state.open_claims > 0 {
+        notices.push(words.another_under_way.clone());
+    }
+    if !is_settled && lost {
+        notices.push(words.reverted.clone());
+    } else if !is_settled && contested {
+        notices.push(words.contested.clone());
+    }
+    if is_paid && late {
+        notices.push(words.late.clone());
+    }
+    if is_paid && standing.overpaid > 0 {
+        notices.push(with_amount(&words.overpaid, standing.overpaid));
+    }
+    if is_paid && tokens_over {
+        notices.push(words.tokens_overpaid.clone());
+    }
+    if !state.is_open() && !is_paid && standing.amount_paid > 0 {
+        notices.push(with_amount(&words.kept, standing.amount_paid));
+    }
+    if network != Network::Main {
+        notices.push(words.test_network.clone());
+    }
+    notices
+}

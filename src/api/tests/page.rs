@@ -1,0 +1,437 @@
+//! The page: who gets it, what it says in every state, and that nothing of it is anybody else's.
+
+use serde_json::{Value, json};
+
+use super::{
+    Server, Setup, address, asking,
+    client::Answer,
+    hex_of,
+    html::{check, links, tags, text},
+    node::Node,
+    paying, script,
+};
+use crate::{
+    bch::{Address, Network, Transaction},
+    ledger::Action,
+};
+
+/// What browsers send when an address is opened.
+const BROWSERS: [&str; 5] = [
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,\
+     application/signed-exchange;v=b3;q=0.7",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/png,image/svg+xml,*/*;q=0.8",
+    "text/html, text/plain, text/sgml, text/css, application/xhtml+xml, */*;q=0.01",
+    "text/html",
+];
+
+const SHOP: [(&str, &str); 1] = [("Authorization", "Bearer shop-key")];
+
+impl Server {
+    async fn browse(&self, path: &str) -> Answer {
+        self.call("GET", path, &[("Accept", BROWSERS[0])], b"").await
+    }
+
+    /// The page of an invoice.
+    async fn page(&self, id: &str) -> String {
+        let answer = self.browse(&format!("/i/{id}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        check(&answer);
+        answer.body
+    }
+}
+
+fn assert_says(html: &str, parts: &[&str]) {
+    let text = text(html);
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+/// A payment of one output that carries so many tokens.
+fn paying_tokens(coin: u8, output: (u8, u64), amount: i64) -> Transaction {
+    let plain = paying(coin, &[output]);
+    let mut tx: bitcoincash::Transaction = bitcoincash::consensus::deserialize(plain.raw()).unwrap();
+    tx.output[0].token = Some(bitcoincash::token::OutputData {
+        id: bitcoincash::hashes::Hash::from_byte_array([0xab; 32]),
+        bitfield: 0x10,
+        amount: bitcoincash::token::TokenAmount::from_int(amount).unwrap(),
+        commitment: Vec::new(),
+    });
+    Transaction::decode(bitcoincash::consensus::serialize(&tx).into()).unwrap()
+}
+
+/// Nothing on it leads to a wallet.
+fn assert_asks_for_nothing(html: &str) {
+    assert_eq!(links(html), Vec::<String>::new());
+    assert!(!html.contains("qr.svg") && !html.contains(":?r="), "{html}");
+}
+
+#[tokio::test]
+async fn who_gets_it() {
+    let server = Setup::new().start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    let mounts = ["/i", "/jpp/i", "/jpp/i/bitpay", "/jpp/invoices", "/api/jpp/i", "/api/jpp/invoices"];
+    for path in mounts.iter().flat_map(|mount| [format!("{mount}/{id}"), format!("{mount}/{id}/")]) {
+        for accept in BROWSERS {
+            let answer = server.call("GET", &path, &[("Accept", accept)], b"").await;
+            assert_eq!(answer.status, 200, "{path} {accept}");
+            check(&answer);
+        }
+        let json = server.get(&path).await;
+        let html = server.browse(&path).await;
+        for answer in [&json, &html] {
+            let vary = answer.headers.iter().filter(|(name, _)| name == "vary");
+            assert!(vary.into_iter().any(|(_, value)| value.contains("accept,")), "{answer:?}");
+        }
+        let head = server.call("HEAD", &path, &[("Accept", BROWSERS[0])], b"").await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""));
+        for name in ["content-length", "content-type", "content-security-policy"] {
+            assert_eq!(head.header(name), html.header(name), "{name}");
+        }
+        assert_eq!(json.expect(200)["status"], "pending");
+    }
+    // Whoever asks for JSON in the URL gets no page, and neither does a Java program that asked for nothing.
+    for path in [format!("/i/{id}.json"), format!("/i/{id}?format=json"), format!("/jpp/invoices/{id}.json")]
+    {
+        assert_eq!(server.browse(&path).await.expect(200)["status"], "pending", "{path}");
+    }
+    for accept in [
+        "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+        "text/html, image/gif, image/jpeg, */*; q=0.2",
+    ] {
+        let answer = server.call("GET", &format!("/i/{id}"), &[("Accept", accept)], b"").await;
+        assert_eq!(answer.expect(200)["status"], "pending", "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_its_payment() {
+    let server = Setup::new().start().await;
+    let body = json!({
+        "outputs": [{"address": address(1), "amount": 1_234_567, "description": "two teas"}], "memo": "Order 42",
+    });
+    let id = server.create(&body).await;
+    server.world.move_clock(60);
+    let html = server.page(&id).await;
+    assert_says(
+        &html,
+        &[
+            "Waiting for payment",
+            "0.01234567 BCH 1234567 satoshis",
+            "Order 42",
+            "two teas",
+            &address(1),
+            "Time left29 min",
+            "2026-11-23 03:13:49 UTC",
+            "Any other wallet",
+            "This is a test network. Its coins have no value.",
+            &id,
+        ],
+    );
+    let payment_uri = format!("bchreg:?r=https://pay.example/i/{id}");
+    let bip21_uri = format!("{}?amount=0.01234567&r=https://pay.example/i/{id}", address(1));
+    assert_eq!(links(&html), [payment_uri, bip21_uri]);
+    let images: Vec<_> =
+        tags(&html).iter().filter_map(|tag| tag.attribute("src").map(str::to_owned)).collect();
+    assert_eq!(images, [format!("../i/{id}/qr.svg"), format!("../i/{id}/qr.svg?uri=bip21")]);
+}
+
+#[tokio::test]
+async fn what_no_plain_payment_can_say() {
+    let server = Setup::new().start().await;
+    let aware = Address::of_script(&script(2), Network::Regtest).unwrap().with_token_awareness(true);
+    let token = json!({
+        "category": "ab".repeat(32), "amount": "9223372036854775807",
+        "nft": {"capability": "mutable", "commitment": "c0ffee"},
+    });
+    let outputs = json!([
+        {"address": address(1), "amount": 1000},
+        {"address": aware.to_string(), "amount": 2000, "token": token},
+    ]);
+    let id = server.create(&json!({ "outputs": outputs })).await;
+    let html = server.page(&id).await;
+    assert_says(
+        &html,
+        &[
+            "0.00003000 BCH 3000 satoshis and CashTokens, listed below",
+            "Goes to 2 addresses",
+            &address(1),
+            &aware.to_string(),
+            &"ab".repeat(32),
+            "9223372036854775807 in the smallest unit of the token",
+            "can be changed",
+            "c0ffee",
+            "needs a wallet that can open payment links",
+        ],
+    );
+    assert_eq!(links(&html), [format!("bchreg:?r=https://pay.example/i/{id}")]);
+}
+
+#[tokio::test]
+async fn what_is_paid_in_part() {
+    let server = Setup::new().start().await;
+    let id = server.create(&asking(1, 10_000)).await;
+    server.world.observe(&paying(1, &[(1, 4_000)])).await;
+    let html = server.page(&id).await;
+    assert_says(
+        &html,
+        &[
+            "Paid in part",
+            "Still missing 0.00006000 BCH 6000 satoshis",
+            "Asked for0.00010000 BCH",
+            "Received0.00004000 BCH",
+            "This asks for what is still missing, and no more.",
+        ],
+    );
+    // The link to the invoice would ask for everything again.
+    assert_eq!(links(&html), [format!("{}?amount=0.00006", address(1))]);
+    assert!(html.contains(&format!("../i/{id}/qr.svg?uri=rest")));
+    assert_eq!(server.get(&format!("/i/{id}/qr.svg?uri=rest")).await.status, 200);
+
+    // So little is missing that the network would not carry it.
+    server.world.observe(&paying(2, &[(1, 5_900)])).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Still missing 0.00000100 BCH", "a little more than is missing"]);
+    assert_eq!(links(&html), [format!("{}?amount=0.00000546", address(1))]);
+
+    // Of two outputs no link says what is missing of which.
+    let outputs = json!([asking(2, 1000)["outputs"][0], asking(3, 2000)["outputs"][0]]);
+    let two = server.create(&json!({ "outputs": outputs })).await;
+    server.world.observe(&paying(3, &[(2, 1000), (3, 1300)])).await;
+    let html = server.page(&two).await;
+    assert_says(
+        &html,
+        &[
+            "Still missing 0.00000700 BCH",
+            "Please send what is still missing to the addresses below.",
+            "0.00000700 BCH (700 satoshis) missing",
+        ],
+    );
+    assert_asks_for_nothing(&html);
+
+    // Too few tokens add up to nothing: all of it must come again.
+    let category = "ab".repeat(32);
+    let output = json!({"address": address(4), "amount": 1000, "token": {"category": category, "amount": 5}});
+    let tokens = server.create(&json!({ "outputs": [output] })).await;
+    server.world.observe(&paying_tokens(4, (4, 1000), 3)).await;
+    let html = server.page(&tokens).await;
+    assert_says(&html, &["Paid in part", "Amount 0.00001000 BCH", "must come in one payment"]);
+    assert_eq!(links(&html), [format!("bchreg:?r=https://pay.example/i/{tokens}")]);
+
+    // Time passes.
+    server.world.move_clock(1801);
+    let html = server.page(&id).await;
+    assert_says(&html, &["Expired", "do not pay any more", "0.00009900 BCH (9900 satoshis) arrived"]);
+    assert!(!text(&html).contains("Still missing"), "it would read as a demand");
+    assert_asks_for_nothing(&html);
+}
+
+#[tokio::test]
+async fn what_is_paid() {
+    let server = Setup::new().start().await;
+    server.world.block(100, &[]).await;
+    let mut body = asking(1, 1000);
+    body["confirmations_required"] = json!(2);
+    let id = server.create(&body).await;
+    let tx = paying(7, &[(1, 1500)]);
+    server.world.move_clock(1);
+    server.world.observe(&tx).await;
+    let html = server.page(&id).await;
+    let txid = tx.txid().to_string();
+    assert_says(
+        &html,
+        &[
+            "Paid The payment arrived. The network has not confirmed it yet.",
+            "0.00000500 BCH (500 satoshis) more than was asked",
+            "Received at2026-11-23 02:43:50 UTC",
+            "Confirmations0 of 2",
+            &txid,
+        ],
+    );
+    assert!(html.contains("class=\"state good\""));
+    assert_asks_for_nothing(&html);
+    server.world.block(101, &[&tx]).await;
+    assert_says(&server.page(&id).await, &["the network is confirming it", "Confirmations1 of 2"]);
+    server.world.block(102, &[&paying(9, &[(9, 1000)])]).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Paid and confirmed", "Confirmations2 of 2"]);
+    assert_asks_for_nothing(&html);
+
+    // Where nothing is asked of the chain, nothing is waited for.
+    let mut body = asking(2, 1000);
+    body["confirmations_required"] = json!(0);
+    let id = server.create(&body).await;
+    server.world.observe(&paying(8, &[(2, 1000)])).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Paid The payment arrived. Nothing more is to be done.", "Confirmations0 "]);
+}
+
+#[tokio::test]
+async fn what_was_spent_twice() {
+    let server = Setup::new().start().await;
+    server.world.block(100, &[]).await;
+    let id = server.create(&asking(1, 1000)).await;
+    server.world.observe(&paying(7, &[(1, 1000)])).await;
+    let thief = paying(7, &[(9, 900)]);
+    server.world.observe(&thief).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Paid, but in doubt", "another one spends the same coins"]);
+    assert!(html.contains("class=\"state warn\""), "a glance must not take it for paid");
+    assert_asks_for_nothing(&html);
+    server.world.block(101, &[&thief]).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Waiting for payment", "does not count any more"]);
+    assert_eq!(links(&html).len(), 2, "it can be paid again");
+}
+
+#[tokio::test]
+async fn what_came_late_or_too_late() {
+    let server = Setup::new().start().await;
+    let [late, never] = [server.create(&asking(1, 1000)).await, server.create(&asking(2, 1000)).await];
+    server.world.move_clock(1801);
+    // Nobody has judged them yet, and they are over all the same.
+    for id in [&late, &never] {
+        let html = server.page(id).await;
+        assert_says(&html, &["Expired The time to pay is over.", "Expired2026-11-23 03:13:49 UTC"]);
+        assert_asks_for_nothing(&html);
+    }
+    server.world.act(Action::Tick { judge_expiry: true }).await;
+    server.world.observe(&paying(1, &[(1, 1000)])).await;
+    assert_says(&server.page(&late).await, &["Paid", "The payment came after the time to pay was over."]);
+    let html = server.page(&never).await;
+    assert_says(&html, &["Expired", "ask the merchant for a new invoice"]);
+    assert_asks_for_nothing(&html);
+}
+
+#[tokio::test]
+async fn what_was_withdrawn() {
+    let server = Setup::new().start().await;
+    let created = server.post_with("/jpp/invoices/", &SHOP, &asking(1, 1000)).await.expect(201);
+    let id = created["payment_id"].as_str().unwrap();
+    server.post_with(&format!("/jpp/invoices/{id}/cancel"), &SHOP, &Value::Null).await.expect(200);
+    let html = server.page(id).await;
+    assert_says(&html, &["Cancelled The merchant withdrew this invoice. Please do not pay it."]);
+    assert_asks_for_nothing(&html);
+    server.world.observe(&paying(1, &[(1, 1000)])).await;
+    let html = server.page(id).await;
+    assert_says(&html, &["Cancelled", "0.00001000 BCH (1000 satoshis) arrived for this invoice."]);
+    assert_asks_for_nothing(&html);
+}
+
+#[tokio::test]
+async fn what_is_under_way() {
+    // The node is asked, and nobody knows whether it took the payment.
+    let node = Node::start("0.00001400");
+    node.refuse(Some((-1, "away")));
+    let server = Setup::new().with_node(&node).start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    let body = json!({"raw_tx_hex": hex_of(&paying(7, &[(1, 1000)]))});
+    assert_eq!(server.post(&format!("/i/{id}/pay"), &body).await.status, 503);
+    assert_says(&server.page(&id).await, &["Payment under way", "look again before you pay."]);
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_text() {
+    let node = Node::start("0.00001400");
+    let server = Setup::new().with_node(&node).start().await;
+    let hostile = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' onmouseover='alert(1)",
+        "</bdi></p></section><h1>Paid</h1>",
+        "<!--",
+        "]]>&lt;b&gt;&amp;&#60;",
+        "{{ frame.words.paid }} {% include \"x\" %}",
+        "\u{202e}diaP\u{202c} \u{2067}\u{202e}",
+        "javascript:alert(1)\nsecond line\u{7}",
+        "a\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}",
+    ];
+    for (coin, hostile) in (1..).zip(hostile) {
+        let body = json!({
+            "memo": hostile,
+            "outputs": [{"address": address(coin), "amount": 1000, "description": hostile}],
+        });
+        let id = server.create(&body).await;
+        let escaped: String = hostile
+            .chars()
+            .map(|letter| match letter {
+                '<' | '>' | '&' | '"' | '\'' => format!("&#{};", u32::from(letter)),
+                letter => letter.to_string(),
+            })
+            .collect();
+        let whole = format!("<bdi>{escaped}</bdi>");
+        let page = server.browse(&format!("/i/{id}")).await.body;
+        assert_eq!(page.matches(&whole).count(), 2, "{hostile:?} in {page}");
+        assert_eq!(page.matches(&escaped).count(), page.matches(&whole).count(), "and nowhere else");
+        let body = json!({"raw_tx_hex": hex_of(&paying(coin, &[(coin, 1000)])), "memo": hostile});
+        server.post(&format!("/i/{id}/pay"), &body).await.expect(200);
+        let answer = server.browse(&format!("/i/{id}")).await;
+        assert_eq!(answer.body.matches(&whole).count(), 3, "{hostile:?}");
+        if !hostile.contains('{') {
+            check(&answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_a_page_too() {
+    let server = Setup::new().start().await;
+    let unknown = "2c442fff579b4dee995e4640c452258c";
+    for path in
+        [format!("/i/{unknown}"), "/i/zzz/".to_owned(), "/jpp/i/%ff".to_owned(), "/i/%3Cb%3E".to_owned()]
+    {
+        let answer = server.browse(&path).await;
+        assert_eq!((answer.status, server.get(&path).await.status), (404, 404), "{path}");
+        check(&answer);
+        assert_says(&answer.body, &["Invoice not found", "Please check the link"]);
+        assert!(
+            !answer.body.contains("%3C") && !answer.body.contains("<b>"),
+            "nothing of the path is repeated"
+        );
+        let head = server.call("HEAD", &path, &[("Accept", BROWSERS[0])], b"").await;
+        assert_eq!((head.status, head.body.as_str()), (404, ""));
+    }
+    let id = server.create(&asking(1, 1000)).await;
+    server.world.store.fail(true);
+    let path = format!("/i/{id}");
+    let answer = server.browse(&path).await;
+    assert_eq!((answer.status, server.get(&path).await.status), (503, 503));
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    check(&answer);
+    assert_says(&answer.body, &["Not available at the moment", "A payment that you sent is not lost."]);
+}
+
+#[tokio::test]
+async fn what_it_is_drawn_with() {
+    let server = Setup::new().start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    let html = server.page(&id).await;
+    let mut bytes = html.len();
+    let mut content_types = Vec::new();
+    for tag in tags(&html) {
+        let Some(path) = tag.attribute("src").or(tag.attribute("href").filter(|_| tag.name == "link")) else {
+            continue;
+        };
+        let answer = server.get(&path.replacen("..", "", 1)).await;
+        assert_eq!(answer.status, 200, "{path}");
+        bytes += answer.bytes.len();
+        content_types.push(answer.header("content-type").unwrap().to_owned());
+        if path.contains("/assets/") {
+            let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&answer.bytes));
+            assert!(path.contains(&digest[..16]), "{path} is named by its content");
+            let cached = Some("public, max-age=31536000, immutable");
+            assert_eq!(answer.header("cache-control"), cached);
+            assert!(!answer.body.contains("url(") && !answer.body.contains("@import"), "it loads nothing");
+        }
+    }
+    let expected = ["image/svg+xml", "text/css; charset=utf-8", "image/svg+xml", "image/svg+xml"];
+    assert_eq!(content_types, expected);
+    assert!(bytes < 60_000, "{bytes} bytes in all");
+    for path in ["/assets/", "/assets/page.css", "/assets/page-0000000000000000.css", "/assets/%ff"] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (404, Some("no-store")), "{path}");
+    }
+    let answer = server.call("POST", "/assets/page.css", &[], b"").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+}
