@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use super::thousandths;
+
 /// A fee rate in thousandths of a satoshi per byte.
 ///
 /// Wallets and people write satoshis per byte with a fraction (`1.1`); three digits of it are kept exactly, so no
@@ -50,9 +52,7 @@ impl Default for FeeRate {
 /// Satoshis per byte, with at least one decimal and no needless ones: `1.0`, `1.1`, `0.125`.
 impl fmt::Display for FeeRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let decimals = format!("{:03}", self.0 % 1000);
-        let kept = decimals.trim_end_matches('0');
-        write!(f, "{}.{}", self.0 / 1000, if kept.is_empty() { "0" } else { kept })
+        thousandths::write(self.0, f)
     }
 }
 
@@ -61,18 +61,7 @@ impl FromStr for FeeRate {
 
     /// Reads a plain decimal, as text or as JSON and TOML write a number; no sign, no exponent.
     fn from_str(text: &str) -> Result<Self, FeeRateError> {
-        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        let decimals = match decimals.trim_end_matches('0') {
-            "" if digits(decimals) => "0",
-            kept => kept,
-        };
-        if !digits(whole) || !digits(decimals) || whole.len() > 4 || decimals.len() > 3 {
-            return Err(FeeRateError);
-        }
-        let number = |part: &str| part.parse::<u64>().map_err(|_| FeeRateError);
-        Self::from_millisatoshis(number(whole)? * 1000 + number(&format!("{decimals:0<3}"))?)
-            .ok_or(FeeRateError)
+        thousandths::read(text).and_then(Self::from_millisatoshis).ok_or(FeeRateError)
     }
 }
 

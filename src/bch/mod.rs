@@ -15,7 +15,9 @@ mod address;
 mod block;
 mod fee;
 mod network;
+mod proof;
 mod script;
+mod thousandths;
 mod token;
 mod transaction;
 
@@ -24,6 +26,7 @@ pub use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid};
 pub use block::{Block, BlockError};
 pub use fee::{FeeRate, FeeRateError};
 pub use network::{Network, UnknownNetwork};
+pub use proof::{ProofScore, ProofScoreError};
 pub use script::{ScriptHash, dust_limit, largest_unlocking_script, smallest_unlocking_script};
 pub use token::{Capability, Category, MAX_COMMITMENT_BYTES, MAX_TOKEN_AMOUNT, Nft, Token};
 pub use transaction::{MAX_TRANSACTION_BYTES, Output, Transaction, TransactionError};

@@ -3,7 +3,7 @@
 use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid, token};
 use bytes::Bytes;
 
-use crate::bch::Output;
+use crate::bch::{Output, ProofScore};
 
 /// Every call that is ever made. Nothing else can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,13 @@ pub enum Request {
         /// Whether the mempool counts: its outputs as unspent, what it spends as spent.
         include_mempool: bool,
     },
+    /// `getdsprooflist` → [`Reply::DoubleSpendProofs`].
+    DoubleSpendProofs,
+    /// `getdsproof`, for a proof of this very transaction → [`Reply::DoubleSpendProof`].
+    DoubleSpendProof(Txid),
+    /// `getdsproofscore` → [`Reply::ProofScore`]. The node holds up everything else for as long as it takes, up to 0.1 s
+    /// for a transaction with a thousand unconfirmed ancestors: ask once for each payment, not in a loop.
+    ProofScore(Txid),
     /// `sendrawtransaction` → [`Reply::Sent`].
     ///
     /// The second parameter, `allowhighfees`, is never given: a fee above 0.1 BCH is nearly always a slip of the
@@ -73,12 +80,15 @@ impl Request {
             Self::BlockHashAt(_) => "block_hash_at",
             Self::Inputs { .. } => "inputs",
             Self::Unspent { .. } => "unspent",
+            Self::DoubleSpendProofs => "double_spend_proofs",
+            Self::DoubleSpendProof(_) => "double_spend_proof",
+            Self::ProofScore(_) => "proof_score",
             Self::Send(_) => "send",
         }
     }
 
     /// All words of [`name`](Self::name).
-    pub(super) const NAMES: [&str; 13] = [
+    pub(super) const NAMES: [&str; 16] = [
         "chain_info",
         "network_info",
         "zmq_notifications",
@@ -91,6 +101,9 @@ impl Request {
         "block_hash_at",
         "inputs",
         "unspent",
+        "double_spend_proofs",
+        "double_spend_proof",
+        "proof_score",
         "send",
     ];
 }
@@ -127,6 +140,13 @@ pub enum Reply {
     },
     /// To [`Request::Unspent`], in the order asked; `None`: unknown, or spent.
     Unspent(Vec<Option<Coin>>),
+    /// To [`Request::DoubleSpendProofs`]: the transactions of the mempool that there are proofs for. None where the node
+    /// keeps no proofs.
+    DoubleSpendProofs(Vec<Txid>),
+    /// To [`Request::DoubleSpendProof`]; `None`: there is none for this transaction, or the node keeps none.
+    DoubleSpendProof(Option<DoubleSpendProof>),
+    /// To [`Request::ProofScore`]; `None`: it is not in the mempool, or the node keeps no proofs.
+    ProofScore(Option<ProofScore>),
     /// To [`Request::Send`].
     Sent(SendOutcome),
 }
@@ -239,6 +259,15 @@ impl Coin {
     pub fn output(&self) -> Output {
         Output::new(self.script.clone(), self.satoshis, self.token.as_ref())
     }
+}
+
+/// A proof that somebody signed two transactions that spend the same coin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoubleSpendProof {
+    /// The one of them that is in the mempool.
+    pub txid: Txid,
+    /// It, and all that descend from it in the mempool: they stand and fall with it.
+    pub descendants: Vec<Txid>,
 }
 
 /// What became of a broadcast.

@@ -57,7 +57,8 @@ mod rpc_test;
 mod stub;
 
 pub use call::{
-    ChainInfo, Coin, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request, SendOutcome, Snapshot,
+    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request,
+    SendOutcome, Snapshot,
 };
 pub use credentials::Auth;
 pub use error::{NodeError, StartError};

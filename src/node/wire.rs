@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use super::amount::Satoshis;
 use super::call::{
-    ChainInfo, Coin, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request, SendOutcome, Snapshot,
+    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request,
+    SendOutcome, Snapshot,
 };
 use super::error::NodeError;
 use super::transport::SEND_METHOD;
@@ -23,6 +24,9 @@ const BATCH: usize = 500;
 
 /// "Block not found", "Transaction not in mempool", "No such mempool transaction".
 const NOT_FOUND: i32 = -5;
+
+/// "Double-spend proofs subsystem is disabled".
+const PROOFS_DISABLED: i32 = -90;
 
 /// "Block height out of range".
 const OUT_OF_RANGE: i32 = -8;
@@ -63,6 +67,25 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
             let calls: Vec<_> =
                 outpoints.iter().map(|outpoint| coin_call(outpoint, *include_mempool)).collect();
             batch(client, &calls)?.iter().map(coin).collect::<Result<_, _>>().map(Reply::Unspent)
+        }
+        Request::DoubleSpendProofs => {
+            let proofs: Option<Vec<WireProof>> =
+                found(call(client, "getdsprooflist", &[2.into()]), PROOFS_DISABLED)?;
+            let txids = proofs.unwrap_or_default().into_iter().filter_map(|proof| proof.txid);
+            Ok(Reply::DoubleSpendProofs(txids.collect()))
+        }
+        Request::DoubleSpendProof(txid) => {
+            // Not those of its ancestors: the one that is asked for is the one that is attacked.
+            let params = [txid.to_string().into(), 1.into(), false.into()];
+            let proof: Option<Option<WireProof>> =
+                found(call(client, "getdsproof", &params), PROOFS_DISABLED)?;
+            Ok(Reply::DoubleSpendProof(proof.flatten().and_then(WireProof::of_mempool)))
+        }
+        Request::ProofScore(txid) => {
+            let score = call::<Box<RawValue>>(client, "getdsproofscore", &[txid.to_string().into()]);
+            let score = found(found(score, NOT_FOUND), PROOFS_DISABLED)?.flatten();
+            let read = |score: Box<RawValue>| score.get().parse().map_err(|_| NodeError::Malformed);
+            score.map(read).transpose().map(Reply::ProofScore)
         }
         Request::Send(raw) => {
             sent(call::<Txid>(client, SEND_METHOD, &[hex::encode(raw).into()])).map(Reply::Sent)
@@ -298,6 +321,21 @@ impl From<WireHeader> for Header {
             time_s: wire.time,
             confirmations: wire.confirmations,
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireProof {
+    /// `null` for a proof whose transaction the node does not have.
+    txid: Option<Txid>,
+    #[serde(default)]
+    descendants: Vec<Txid>,
+}
+
+impl WireProof {
+    fn of_mempool(self) -> Option<DoubleSpendProof> {
+        let Self { txid, descendants } = self;
+        txid.map(|txid| DoubleSpendProof { txid, descendants })
     }
 }
 

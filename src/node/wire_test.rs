@@ -6,6 +6,7 @@ use super::super::credentials::Auth;
 use super::super::stub::Stub;
 use super::super::transport::{Address, HttpTransport};
 use super::*;
+use crate::bch::ProofScore;
 
 const A: &str = "8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663";
 const B: &str = "fbdc5c7faf2794717ed10e6be64588bbd15c916dbe75378cff522d4ac472a90c";
@@ -178,6 +179,42 @@ fn blocks_and_headers_may_be_unknown() {
         Stub::rpc(|_, params| if params[0] == 7 { Ok(format!(r#""{TIP}""#)) } else { Err((-3, "type")) });
     assert_eq!(ask(&stub, &request), Ok(Reply::BlockHashAt(Some(block(TIP)))));
     assert_eq!(ask(&stub, &Request::BestBlock), Err(rpc(-3, "type")));
+}
+
+#[test]
+fn double_spend_proofs_and_what_they_are_worth() {
+    let disabled = "Double-spend proofs subsystem is disabled. Restart with -doublespendproof=1 to enable.";
+    let list = r#"[{"dspid":"8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663",
+        "txid":"fbdc5c7faf2794717ed10e6be64588bbd15c916dbe75378cff522d4ac472a90c",
+        "outpoint":{"txid":"8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663","vout":1}},
+        {"dspid":"6979808e3563776c8efcff8b45d3bbcb7cb1809228b805dd31ddf5fc8151c1d5","txid":null,
+        "outpoint":{"txid":"8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663","vout":2}}]"#;
+    let request = Request::DoubleSpendProofs;
+    assert_eq!(answer(&request, list), Ok(Reply::DoubleSpendProofs(vec![txid(B)])), "orphans concern nobody");
+    assert_eq!(answer(&request, "[]"), Ok(Reply::DoubleSpendProofs(vec![])));
+    assert_eq!(refuse(&request, -90, disabled), Ok(Reply::DoubleSpendProofs(vec![])));
+
+    let proof = r#"{"hex":"00ff","txid":"fbdc5c7faf2794717ed10e6be64588bbd15c916dbe75378cff522d4ac472a90c",
+        "descendants":["fbdc5c7faf2794717ed10e6be64588bbd15c916dbe75378cff522d4ac472a90c",
+        "8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663"]}"#;
+    let request = Request::DoubleSpendProof(txid(B));
+    let expected = DoubleSpendProof { txid: txid(B), descendants: vec![txid(B), txid(A)] };
+    assert_eq!(answer(&request, proof), Ok(Reply::DoubleSpendProof(Some(expected))));
+    assert_eq!(answer(&request, "null"), Ok(Reply::DoubleSpendProof(None)));
+    let orphan = r#"{"hex":"00ff","txid":null}"#;
+    assert_eq!(answer(&request, orphan), Ok(Reply::DoubleSpendProof(None)));
+    assert_eq!(refuse(&request, -90, disabled), Ok(Reply::DoubleSpendProof(None)));
+
+    let request = Request::ProofScore(txid(B));
+    for (score, thousandths) in [("1", 1000), ("0.25", 250), ("0", 0), ("1.0", 1000)] {
+        let expected = ProofScore::from_thousandths(thousandths);
+        assert_eq!(answer(&request, score), Ok(Reply::ProofScore(expected)), "{score}");
+    }
+    assert_eq!(refuse(&request, -5, "Transaction not in mempool"), Ok(Reply::ProofScore(None)));
+    assert_eq!(refuse(&request, -90, disabled), Ok(Reply::ProofScore(None)));
+    for nonsense in ["2", "-1", "\"1\"", "null", "1e-3"] {
+        assert_eq!(answer(&request, nonsense), Err(NodeError::Malformed), "{nonsense}");
+    }
 }
 
 #[test]

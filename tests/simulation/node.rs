@@ -1,6 +1,8 @@
 //! The node as the machines see it: their requests, answered by the model of the chain.
 
-use jppd::node::{ChainInfo, Coin, Header, MempoolEntry, NodeError, Reply, Request, SendOutcome, Snapshot};
+use jppd::node::{
+    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NodeError, Reply, Request, SendOutcome, Snapshot,
+};
 use regtest::chain::{self, Chain};
 
 /// What a node with this chain answers to a request.
@@ -44,6 +46,23 @@ pub(crate) fn answer(chain: &mut Chain, request: &Request, now_s: u64) -> Result
         Request::Unspent { outpoints, include_mempool } => {
             Reply::Unspent(outpoints.iter().map(|outpoint| coin(chain, outpoint, *include_mempool)).collect())
         }
+        Request::DoubleSpendProofs => {
+            Reply::DoubleSpendProofs(chain.dsproof_list().into_iter().map(|(txid, _)| txid).collect())
+        }
+        Request::DoubleSpendProof(txid) => {
+            let known = chain.dsproof_list().iter().any(|(own, _)| own == txid);
+            Reply::DoubleSpendProof(known.then(|| DoubleSpendProof {
+                txid: *txid,
+                descendants: chain.descendants(*txid).into_iter().chain([*txid]).collect(),
+            }))
+        }
+        Request::ProofScore(txid) => Reply::ProofScore(
+            chain
+                .dsproof_score(*txid)
+                .map(|score| score.as_str().parse())
+                .transpose()
+                .map_err(|_| NodeError::Malformed)?,
+        ),
         Request::Send(raw) => Reply::Sent(match chain.submit(raw, false, now_s) {
             Ok(_) => SendOutcome::Accepted,
             Err(reject) => match reject.code {
