@@ -48,6 +48,7 @@ fn creation(engine: &Engine, number: u64) -> Action {
             expires: engine.now().after(Duration::from_secs(900)),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
+            zero_conf: None,
         },
         idempotency: None,
     }))

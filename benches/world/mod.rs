@@ -43,6 +43,7 @@ fn creation(number: u64, script: &ScriptBuf, satoshis: u64) -> Creation {
             expires: now().after(Duration::from_secs(900)),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
+            zero_conf: None,
         },
         idempotency: None,
     }

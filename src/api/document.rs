@@ -8,10 +8,10 @@ use super::{
     uri::{bip21_uri, payment_uri},
 };
 use crate::{
-    bch::Token,
+    bch::{ProofScore, Token},
     invoice::{
         Credit, CreditState, InvoiceId, MAX_CONFIRMATIONS_REQUIRED, Refund, RequiredOutput, Standing,
-        Statement,
+        Statement, ZeroConf,
     },
 };
 
@@ -69,6 +69,7 @@ pub(super) struct InvoiceDocument<'a> {
     overpaid: u64,
     confirmations: u32,
     confirmations_required: u8,
+    zero_conf: Option<ZeroConfDocument>,
     late: bool,
     shared: bool,
     ambiguous: bool,
@@ -80,6 +81,13 @@ pub(super) struct InvoiceDocument<'a> {
     bip21_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merchant: Option<&'a str>,
+}
+
+/// What the invoice asks of a payment that is not in a block, before it counts.
+#[derive(Debug, Serialize)]
+struct ZeroConfDocument {
+    min_score: Option<Box<RawValue>>,
+    wait_ms: u64,
 }
 
 /// A required output, as every dialect of JSON writes it.
@@ -130,6 +138,16 @@ struct CreditDocument {
     late: bool,
     ambiguous: bool,
     first_seen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zero_conf: Option<RiskDocument>,
+}
+
+/// How safe a payment is that is not in a block.
+#[derive(Debug, Serialize)]
+struct RiskDocument {
+    seen_at: String,
+    dsproof_score: Option<Box<RawValue>>,
+    double_spend: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -215,6 +233,7 @@ impl<'a> InvoiceDocument<'a> {
             overpaid: standing.overpaid,
             confirmations: settlement.map_or(0, |settlement| settlement.confirmations),
             confirmations_required: invoice.confirmations_required,
+            zero_conf: invoice.zero_conf.as_ref().map(ZeroConfDocument::from),
             late: match settlement {
                 Some(settlement) => settlement.late,
                 None => statement.credits.iter().any(live_and_late),
@@ -290,12 +309,38 @@ impl CreditDocument {
                 CreditState::Confirmed { height, hash } => {
                     Some(BlockDocument { height, hash: hash.to_string() })
                 }
-                CreditState::Seen | CreditState::Mempool | CreditState::Lost => None,
+                CreditState::Seen | CreditState::Held | CreditState::Mempool | CreditState::Lost => None,
             },
             via: credit.via.name(),
             late: credit.late,
             ambiguous: credit.ambiguous,
             first_seen: credit.first_seen.to_string(),
+            zero_conf: matches!(credit.state, CreditState::Held | CreditState::Mempool)
+                .then(|| RiskDocument::of(credit)),
         }
     }
+}
+
+impl RiskDocument {
+    fn of(credit: &Credit) -> Self {
+        Self {
+            seen_at: credit.first_seen.to_string(),
+            dsproof_score: credit.risk.score.and_then(number),
+            double_spend: credit.risk.double_spend.name(),
+        }
+    }
+}
+
+impl From<&ZeroConf> for ZeroConfDocument {
+    fn from(asked: &ZeroConf) -> Self {
+        Self {
+            min_score: number(asked.min_score),
+            wait_ms: u64::try_from(asked.wait.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A score as a number, in the very digits it has.
+fn number(score: ProofScore) -> Option<Box<RawValue>> {
+    RawValue::from_string(score.to_string()).ok()
 }

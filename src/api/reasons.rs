@@ -123,6 +123,10 @@ impl From<&Refusal> for Reason {
             Refusal::Paid => {
                 Self::refused("paid", "Invoice no longer accepting payments: it is already paid")
             }
+            Refusal::Held => Self::refused(
+                "held",
+                "Invoice no longer accepting payments: it has a payment that is being checked",
+            ),
             Refusal::Expired => {
                 Self::refused("expired", "Invoice no longer accepting payments: it has expired")
             }

@@ -84,7 +84,7 @@ async fn connect<S: View + Send + Sync + 'static>(
 
     let (first, since) = match since {
         Some(since) => (None, since),
-        None if statement.state.level == Level::Unpaid => (None, statement.state.events),
+        None if statement.state.level < Level::Paid => (None, statement.state.events),
         None => {
             let last = statement.state.events;
             (shared.read(move |store| last_received(store, id, last)).await?, last)

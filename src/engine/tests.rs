@@ -122,6 +122,7 @@ fn creation() -> Action {
             expires: Timestamp::MAX,
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
+            zero_conf: None,
         },
         idempotency: None,
     }))

@@ -1,7 +1,7 @@
 //! One transaction output, counted for one required output.
 
-use super::{InvoiceId, Timestamp};
-use crate::bch::{BlockHash, OutPoint, Token};
+use super::{DoubleSpend, InvoiceId, Timestamp};
+use crate::bch::{BlockHash, OutPoint, ProofScore, Token};
 
 /// How a payment came to be known first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ impl Via {
 pub enum CreditState {
     /// Heard of, and not known to be in the mempool or in a block; a coinbase until it is mature. Not counted.
     Seen,
+    /// In the node's mempool, and waiting for what the invoice asks of payments that are not in a block
+    /// ([`ZeroConf`](super::ZeroConf)). Not counted yet.
+    Held,
     /// In the node's mempool.
     Mempool,
     /// In a block of the node's chain.
@@ -58,10 +61,16 @@ impl CreditState {
         matches!(self, Self::Mempool | Self::Confirmed { .. })
     }
 
+    /// Whether its transaction is where it should be: it counts, or will if nothing comes in between.
+    pub fn is_there(self) -> bool {
+        self.is_live() || self == Self::Held
+    }
+
     /// The word of the JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seen => "seen",
+            Self::Held => "held",
             Self::Mempool => "mempool",
             Self::Confirmed { .. } => "confirmed",
             Self::Lost => "lost",
@@ -72,7 +81,7 @@ impl CreditState {
     pub fn confirmations(self, tip_height: Option<u32>) -> u32 {
         match (self, tip_height) {
             (Self::Confirmed { height, .. }, Some(tip)) if height <= tip => (tip - height).saturating_add(1),
-            (Self::Confirmed { .. } | Self::Seen | Self::Mempool | Self::Lost, _) => 0,
+            (Self::Confirmed { .. } | Self::Seen | Self::Held | Self::Mempool | Self::Lost, _) => 0,
         }
     }
 }
@@ -104,4 +113,15 @@ pub struct Credit {
     pub first_seen: Timestamp,
     /// When it first counted.
     pub live_since: Option<Timestamp>,
+    /// What is known of the danger that its transaction is spent again before it is in a block.
+    pub risk: Risk,
+}
+
+/// What is known of the danger that a transaction is spent again before it is in a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Risk {
+    /// The node's word for how well proofs protect it; `None` as long as it was not asked, or could not say.
+    pub score: Option<ProofScore>,
+    /// What was met that speaks against it.
+    pub double_spend: DoubleSpend,
 }

@@ -20,11 +20,11 @@ mod statement;
 mod terms;
 mod time;
 
-pub use credit::{Credit, CreditState, Via};
+pub use credit::{Credit, CreditState, Risk, Via};
 pub use id::InvoiceId;
 pub use matching::{Mismatch, assign_beside_credits, assign_exactly, is_exact, is_satisfied_by};
 pub use order::{FirstSeen, Order, Sighting};
 pub use standing::{OutputStanding, Settlement, Standing, Status};
 pub use statement::{DoubleSpend, InvoiceState, Level, PayerNote, Phase, Refund, Statement};
-pub use terms::{Draft, Invoice, MAX_CONFIRMATIONS_REQUIRED, Merchant, RequiredOutput};
+pub use terms::{Draft, Invoice, MAX_CONFIRMATIONS_REQUIRED, Merchant, RequiredOutput, ZeroConf};
 pub use time::Timestamp;

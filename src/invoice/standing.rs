@@ -1,6 +1,6 @@
 //! Where the credits leave an invoice: a pure function.
 
-use super::{Credit, Invoice, Phase, RequiredOutput, Timestamp, Via, matching::is_satisfied_by};
+use super::{Credit, CreditState, Invoice, Phase, RequiredOutput, Timestamp, Via, matching::is_satisfied_by};
 use crate::bch::{Token, Txid};
 
 /// Confirmations are counted up to here; more than that nobody asks for.
@@ -103,10 +103,26 @@ impl Standing {
     /// The standing of an invoice in `phase`, with its credits in the order of crediting, under a chain of this
     /// height.
     pub fn of(invoice: &Invoice, phase: Phase, credits: &[Credit], tip_height: Option<u32>) -> Self {
+        Self::counting(CreditState::is_live, invoice, phase, credits, tip_height)
+    }
+
+    /// Whether the credits that count and those that are held would settle the invoice together.
+    pub fn is_settled_with_held(invoice: &Invoice, credits: &[Credit]) -> bool {
+        let standing = Self::counting(CreditState::is_there, invoice, Phase::Open, credits, None);
+        standing.settlement.is_some()
+    }
+
+    fn counting(
+        counts: fn(CreditState) -> bool,
+        invoice: &Invoice,
+        phase: Phase,
+        credits: &[Credit],
+        tip_height: Option<u32>,
+    ) -> Self {
         let mut outputs = vec![OutputStanding::default(); invoice.outputs.len()];
         let mut settling: Vec<&Credit> = Vec::new();
         let mut settled = false;
-        for credit in credits.iter().filter(|credit| credit.state.is_live()) {
+        for credit in credits.iter().filter(|credit| counts(credit.state)) {
             let index = usize::from(credit.output);
             let (Some(required), Some(output)) = (invoice.outputs.get(index), outputs.get_mut(index)) else {
                 continue;
@@ -168,9 +184,7 @@ impl Settlement {
             // Nothing counted when it was withdrawn, so all that counts now began to count after that.
             late: matches!(phase, Phase::Cancelled { .. }) || settling.iter().any(|credit| credit.late),
             confirmations: confirmations.min(MOST_CONFIRMATIONS),
-            in_blocks: settling
-                .iter()
-                .all(|credit| matches!(credit.state, super::CreditState::Confirmed { .. })),
+            in_blocks: settling.iter().all(|credit| matches!(credit.state, CreditState::Confirmed { .. })),
         })
     }
 }
@@ -182,7 +196,7 @@ mod tests {
     use super::*;
     use crate::{
         bch::{BlockHash, Category, FeeRate, OutPoint, ScriptBuf, Token},
-        invoice::{CreditState, InvoiceId, Merchant, Order, RequiredOutput},
+        invoice::{InvoiceId, Merchant, Order, RequiredOutput, Risk},
     };
 
     fn invoice(required: &[(u64, Option<u64>)]) -> Invoice {
@@ -205,6 +219,7 @@ mod tests {
             expires: Timestamp::from_secs(200),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
+            zero_conf: None,
             registered: Order(1),
         }
     }
@@ -227,6 +242,7 @@ mod tests {
             ambiguous: false,
             first_seen: Timestamp::from_secs(100 + ordinal),
             live_since: Some(Timestamp::from_secs(110 + ordinal)),
+            risk: Risk::default(),
         }
     }
 
@@ -263,7 +279,9 @@ mod tests {
     #[test]
     fn only_live_credits_count() {
         let invoice = invoice(&[(1000, None)]);
-        for state in [CreditState::Seen, CreditState::Lost] {
+        for state in [CreditState::Seen, CreditState::Held, CreditState::Lost] {
+            let held = Standing::is_settled_with_held(&invoice, &[credit(1, 0, 1000, state)]);
+            assert_eq!(held, state == CreditState::Held);
             let standing = of(&invoice, &[credit(1, 0, 1000, state)]);
             assert_eq!((standing.status, standing.amount_paid), (Status::Pending, 0));
         }

@@ -25,17 +25,23 @@ pub enum Phase {
 pub enum Level {
     /// Not (fully) paid.
     Unpaid,
+    /// It would be paid if what is held counted.
+    Held,
     /// Every required output is satisfied.
     Paid,
     /// And every settling transaction has the confirmations asked for.
     Confirmed,
 }
 
-/// What speaks against a settling transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What speaks against a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DoubleSpend {
     /// Nothing.
+    #[default]
     None,
+    /// There is a double spend proof for it, or for an ancestor of it that is not in a block: two signatures exist.
+    /// Which of the two transactions will be mined it does not say.
+    Proof,
     /// Another transaction that spends the same was met.
     Conflict,
 }
@@ -45,6 +51,7 @@ impl DoubleSpend {
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Proof => "proof",
             Self::Conflict => "conflict",
         }
     }

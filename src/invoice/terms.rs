@@ -1,9 +1,9 @@
 //! What a merchant asks for.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use super::{InvoiceId, Order, Timestamp};
-use crate::bch::{Address, FeeRate, ScriptBuf, ScriptHash, Token};
+use super::{Credit, DoubleSpend, InvoiceId, Order, Timestamp};
+use crate::bch::{Address, FeeRate, ProofScore, ScriptBuf, ScriptHash, Token};
 
 /// The most confirmations an invoice can ask for.
 pub const MAX_CONFIRMATIONS_REQUIRED: u8 = 100;
@@ -74,6 +74,33 @@ impl RequiredOutput {
     }
 }
 
+/// What an invoice asks of a payment that is not in a block, before it counts. The first confirmation counts without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZeroConf {
+    /// How well double spend proofs must protect the transaction at least.
+    pub min_score: ProofScore,
+    /// For how long after it was first seen no proof and no rival of it may come to light; up to [`ZeroConf::MOST_WAIT`].
+    pub wait: Duration,
+}
+
+impl ZeroConf {
+    /// The longest wait: beyond it most payments are in a block.
+    pub const MOST_WAIT: Duration = Duration::from_secs(3600);
+
+    /// When the wait for a credit is over.
+    pub fn waits_until(&self, credit: &Credit) -> Timestamp {
+        credit.first_seen.after(self.wait)
+    }
+
+    /// Whether a credit may count by now although its transaction is in no block.
+    pub fn is_met_by(&self, credit: &Credit, now: Timestamp) -> bool {
+        let score = credit.risk.score.map_or(0, ProofScore::thousandths);
+        credit.risk.double_spend == DoubleSpend::None
+            && score >= self.min_score.thousandths()
+            && now >= self.waits_until(credit)
+    }
+}
+
 /// An invoice before it is registered: checked, and not yet on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -89,6 +116,8 @@ pub struct Draft {
     pub fee_rate: FeeRate,
     /// 0 to [`MAX_CONFIRMATIONS_REQUIRED`].
     pub confirmations_required: u8,
+    /// What it asks of payments that are not in a block; `None`: they count at once.
+    pub zero_conf: Option<ZeroConf>,
 }
 
 /// What a merchant asked for. It never changes.
@@ -112,6 +141,8 @@ pub struct Invoice {
     pub fee_rate: FeeRate,
     /// 0 to [`MAX_CONFIRMATIONS_REQUIRED`].
     pub confirmations_required: u8,
+    /// What it asks of payments that are not in a block; `None`: they count at once.
+    pub zero_conf: Option<ZeroConf>,
     /// The input that registered it: what came before does not pay it.
     pub registered: Order,
 }
@@ -125,7 +156,8 @@ impl Invoice {
         created: Timestamp,
         registered: Order,
     ) -> Self {
-        let Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required } = draft;
+        let Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required, zero_conf } =
+            draft;
         Self {
             id,
             merchant,
@@ -136,6 +168,7 @@ impl Invoice {
             expires,
             fee_rate,
             confirmations_required,
+            zero_conf,
             registered,
         }
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ReadError, View,
+    hold::Begun,
     observe::{credit_state, mature_at},
     scribe::Scribe,
     settle::Change,
@@ -122,7 +123,7 @@ impl<V: View> Scribe<'_, V> {
     fn unmine_all(
         &mut self,
         hash: BlockHash,
-        touched: &mut BTreeMap<InvoiceId, bool>,
+        touched: &mut BTreeMap<InvoiceId, Begun>,
     ) -> Result<(), ReadError> {
         for txid in self.transactions_in(hash)? {
             self.remove::<BlockTransactions>((hash, txid));
@@ -139,7 +140,7 @@ impl<V: View> Scribe<'_, V> {
 
     /// The block at `height` was taken off, and all below it came up by one: here and there an invoice has a
     /// confirmation less than it asked for, and a coinbase is not mature any more.
-    fn come_up(&mut self, height: u32, touched: &mut BTreeMap<InvoiceId, bool>) -> Result<(), ReadError> {
+    fn come_up(&mut self, height: u32, touched: &mut BTreeMap<InvoiceId, Begun>) -> Result<(), ReadError> {
         for depth in 2..=u32::from(MAX_CONFIRMATIONS_REQUIRED) {
             let Some(block) = height.checked_sub(depth - 1) else { break };
             let Some(hash) = self.get::<Chain>(&block)? else { break };
@@ -168,11 +169,11 @@ impl<V: View> Scribe<'_, V> {
         let Place::Block { height, .. } = record.place else { return Ok(()) };
         self.remove::<Maturing>((mature_at(height), txid));
         let state = credit_state(&record, self.tip_height());
-        let mut credited = BTreeMap::new();
-        self.move_credits(txid, record.outputs, state, &mut credited)?;
-        for (invoice, credited) in credited {
+        let mut touched = BTreeMap::new();
+        self.move_credits(txid, record.outputs, state, &mut touched)?;
+        for (invoice, begun) in touched {
             // Whether it waits for blocks is looked at with all the others, once.
-            self.refresh(invoice, Change { credited, ..Change::credited(txid) })?;
+            self.refresh(invoice, begun.by(txid))?;
         }
         Ok(())
     }
@@ -181,7 +182,7 @@ impl<V: View> Scribe<'_, V> {
         &mut self,
         hash: BlockHash,
         txid: Txid,
-        touched: &mut BTreeMap<InvoiceId, bool>,
+        touched: &mut BTreeMap<InvoiceId, Begun>,
     ) -> Result<(), ReadError> {
         let Some(mut record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
         let Place::Block { height, hash: its } = record.place else { return Ok(()) };
@@ -206,10 +207,10 @@ impl<V: View> Scribe<'_, V> {
         txid: Txid,
         outputs: u32,
         state: CreditState,
-        credited: &mut BTreeMap<InvoiceId, bool>,
+        touched: &mut BTreeMap<InvoiceId, Begun>,
     ) -> Result<(), ReadError> {
         for credit in self.credits_in(txid, outputs)? {
-            self.move_credit(credit, state, credited);
+            self.move_credit(credit, state, touched)?;
         }
         Ok(())
     }

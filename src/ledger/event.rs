@@ -16,6 +16,8 @@ pub enum EventKind {
     InvoiceCancelled,
     /// Something was credited, and it is not enough yet.
     PartialPayment,
+    /// Something was credited, and does not count before it is safe enough.
+    PaymentHeld,
     /// It became paid.
     PaymentReceived,
     /// Something was credited to an invoice that was paid already, or cancelled.
@@ -36,11 +38,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::InvoiceCreated,
         Self::InvoiceExpired,
         Self::InvoiceCancelled,
         Self::PartialPayment,
+        Self::PaymentHeld,
         Self::PaymentReceived,
         Self::PaymentRecorded,
         Self::Confirmation,
@@ -58,6 +61,7 @@ impl EventKind {
             Self::InvoiceExpired => "invoice_expired",
             Self::InvoiceCancelled => "invoice_cancelled",
             Self::PartialPayment => "partial_payment",
+            Self::PaymentHeld => "payment_held",
             Self::PaymentReceived => "payment_received",
             Self::PaymentRecorded => "payment_recorded",
             Self::Confirmation => "confirmation",

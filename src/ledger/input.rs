@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Refusal, tables::Place};
 use crate::{
-    bch::{BlockHash, OutPoint, Transaction, Txid},
+    bch::{BlockHash, OutPoint, ProofScore, Transaction, Txid},
     invoice::{Draft, FirstSeen, InvoiceId, Merchant, PayerNote, Statement, Timestamp, Via},
 };
 
@@ -104,6 +104,18 @@ pub enum Action {
     Lost {
         /// It.
         txid: Txid,
+    },
+    /// There are double spend proofs for these transactions, or for ancestors of theirs that are in no block.
+    Proven {
+        /// They, as far as the node knows them.
+        txids: Vec<Txid>,
+    },
+    /// The node said how well double spend proofs protect a transaction.
+    Appraised {
+        /// It.
+        txid: Txid,
+        /// The score; `None` if the node cannot say.
+        score: Option<ProofScore>,
     },
     /// Our walk of the chain begins here.
     Anchor {

@@ -17,7 +17,7 @@ use crate::{
 /// What a submission comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// What it brings is credited to this invoice, and counts.
+    /// What it brings is credited to this invoice, and counts or is held.
     AlreadyCredited,
     /// It can be claimed: these of its outputs pay the required ones, in order.
     Fits(Vec<OutPoint>),
@@ -36,6 +36,8 @@ pub enum Refusal {
     CountedElsewhere,
     /// The invoice is paid.
     Paid,
+    /// It would be paid if what is held counted: another payment is being looked at.
+    Held,
     /// Its time is over, and the grace as well.
     Expired,
     /// Its merchant withdrew it.
@@ -101,8 +103,10 @@ pub fn judge<V: View>(
             return refused(Refusal::CountedElsewhere);
         }
     }
-    if record.state.level != Level::Unpaid {
-        return refused(Refusal::Paid);
+    match record.state.level {
+        Level::Unpaid => {}
+        Level::Held => return refused(Refusal::Held),
+        Level::Paid | Level::Confirmed => return refused(Refusal::Paid),
     }
     if now > record.invoice.expires.after(rules.submission_grace) {
         return refused(Refusal::Expired);
@@ -174,14 +178,14 @@ fn stranger<V: View>(
     Ok(txids.find(|txid| !known.contains(txid)))
 }
 
-/// Whether a transaction is credited to an invoice, and counts.
+/// Whether a transaction is credited to an invoice, and counts or is held.
 fn is_credited<V: View>(view: &V, id: InvoiceId, tx: &Transaction) -> Result<bool, ReadError> {
     if Reads::<CreditsOf>::range(view, (id, 0)..=(id, u64::MAX), 1)?.is_empty() {
         return Ok(false);
     }
     for (vout, _) in tx.numbered_outputs() {
         let credit = Reads::<Credits>::get(view, &tx.outpoint(vout))?;
-        if credit.is_some_and(|credit| credit.invoice == id && credit.state.is_live()) {
+        if credit.is_some_and(|credit| credit.invoice == id && credit.state.is_there()) {
             return Ok(true);
         }
     }

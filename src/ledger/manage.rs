@@ -1,5 +1,7 @@
 //! What a merchant does with an invoice afterwards: withdraw it, or say what a payment was for.
 
+use std::collections::BTreeMap;
+
 use super::{
     EventKind, Managed, ReadError, View,
     candidates::{category, target_of},
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, Token},
-    invoice::{Credit, FirstSeen, InvoiceId, Merchant, Phase, Sighting, Via},
+    invoice::{Credit, CreditState, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Via},
 };
 
 impl<V: View> Scribe<'_, V> {
@@ -22,7 +24,7 @@ impl<V: View> Scribe<'_, V> {
             if before.state.open_claims > 0 {
                 return Ok(Managed::ClaimOpen);
             }
-            if credits.iter().any(|credit| credit.state.is_live()) {
+            if credits.iter().any(|credit| credit.state.is_there()) {
                 return Ok(Managed::Paid);
             }
             let mut record = before.clone();
@@ -62,18 +64,16 @@ impl<V: View> Scribe<'_, V> {
             satoshis: payment.satoshis,
             token: payment.token,
             ordinal: self.next_ordinal(),
-            state,
+            state: CreditState::Seen,
             via: Via::Mempool,
             late,
             ambiguous: false,
             first_seen: payment.first_seen.at,
-            live_since: state.is_live().then(|| self.now()),
+            live_since: None,
+            risk: Risk::default(),
         };
         self.forget_unassigned(outpoint)?;
-        self.put_credit(credit);
-        let change = Change { credited: state.is_live(), moved: true, ..Change::credited(outpoint.txid) };
-        self.refresh(id, change)?;
-        self.managed_now(id)
+        self.give(credit, state)
     }
 
     fn move_to(
@@ -92,14 +92,37 @@ impl<V: View> Scribe<'_, V> {
         let Some(output) = self.output_for(to, credit.satoshis, credit.token.as_ref())? else {
             return Ok(Managed::NothingLikeIt);
         };
-        self.remove::<CreditsOf>((from, credit.ordinal));
         let seen = FirstSeen { sighting: Sighting::Order(self.order), at: credit.first_seen };
         let late = target_of(to, output, false, &seen).late;
-        let credited = credit.state.is_live();
+        let state = self.get::<Transactions>(&txid)?.map(|record| credit_state(&record, self.tip_height()));
+        let state =
+            state.ok_or_else(|| ReadError(format!("transaction {txid} has credits and no record")))?;
+        // For the invoice that it leaves it is as good as lost; the other one may ask something else of it.
+        self.move_credit(credit.clone(), CreditState::Lost, &mut BTreeMap::new())?;
+        self.remove::<CreditsOf>((from, credit.ordinal));
         let ordinal = self.next_ordinal();
-        self.put_credit(Credit { invoice: id, output, ordinal, late, ambiguous: false, ..credit });
+        let moved = Credit {
+            invoice: id,
+            output,
+            ordinal,
+            late,
+            ambiguous: false,
+            state: CreditState::Lost,
+            ..credit
+        };
+        self.put_credit(moved.clone());
         self.refresh(from, Change { txid: Some(txid), moved: true, ..Change::default() })?;
-        self.refresh(id, Change { credited, moved: true, ..Change::credited(txid) })?;
+        self.give(moved, state)
+    }
+
+    /// Gives an invoice a credit whose transaction is in this state.
+    fn give(&mut self, credit: Credit, state: CreditState) -> Result<Managed, ReadError> {
+        let (id, txid) = (credit.invoice, credit.outpoint.txid);
+        self.put_credit(credit.clone());
+        let mut touched = BTreeMap::new();
+        self.move_credit(credit, state, &mut touched)?;
+        let begun = touched.remove(&id).unwrap_or_default();
+        self.refresh(id, Change { moved: true, ..begun.by(txid) })?;
         self.managed_now(id)
     }
 

@@ -12,6 +12,7 @@
 //!   over a view, so that each input of a batch sees those before it.
 //! - `scribe`: one input's work in progress: reads through its own changes, counts, writes events.
 //! - `create`, `claim`, `observe`, `block`, `tick`, `manage`: one file an input. They decide what happened.
+//! - `hold`: payments that wait for what an invoice asks of those that are not in a block.
 //! - `candidates`: which invoice an output pays (the rows of the matching rules).
 //! - `settle`: the one place where an invoice's standing is judged after something changed, its events are chosen
 //!   and its index entries follow. Everything above ends here.
@@ -27,6 +28,7 @@ mod candidates;
 mod claim;
 mod create;
 mod event;
+mod hold;
 mod input;
 mod judge;
 mod manage;
@@ -51,6 +53,8 @@ pub use tables::{Changes, Holds, ReadError, Reads, Table, View};
 pub use view::{MemoryView, Overlay};
 
 use scribe::Scribe;
+
+use crate::invoice::DoubleSpend;
 
 /// What an input does.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +91,16 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
         }
         Action::Lost { txid } => {
             scribe.lose(txid, false)?;
+            Outcome::Done
+        }
+        Action::Proven { txids } => {
+            for txid in txids {
+                scribe.warn(txid, DoubleSpend::Proof)?;
+            }
+            Outcome::Done
+        }
+        Action::Appraised { txid, score } => {
+            scribe.appraise(txid, score)?;
             Outcome::Done
         }
         Action::Anchor { height, hash } => {

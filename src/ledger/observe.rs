@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, Output, Transaction, Txid},
-    invoice::{Credit, CreditState, FirstSeen, InvoiceId, Via},
+    invoice::{Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Risk, Via},
 };
 
 /// A coinbase can be spent in the block that is this far above its own, and counts from there.
@@ -39,6 +39,7 @@ impl<V: View> Scribe<'_, V> {
             (_, place) => place,
         };
         let rival = self.meet_conflicts(tx, place)? && place == Place::Mempool;
+        let danger = if rival { DoubleSpend::Conflict } else { DoubleSpend::None };
 
         let seen = known.as_ref().and_then(|record| record.first_seen).unwrap_or(seen);
         let (mut credits, mut free, mut unassigned) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
@@ -72,15 +73,18 @@ impl<V: View> Scribe<'_, V> {
         };
         let state = credit_state(&record, self.tip_height());
         self.put_transaction(tx, before, record)?;
-        let mut credited: BTreeMap<InvoiceId, bool> = BTreeMap::new();
-        for credit in credits {
-            self.move_credit(credit, state, &mut credited);
-        }
         for (vout, target) in targets {
             if let Some(output) = tx.outputs().get(vout as usize) {
-                self.credit(tx, vout, output, target, &seen, place, state)?;
-                *credited.entry(target.invoice).or_default() |= state.is_live();
+                credits.push(self.credit(tx, vout, output, target, &seen, place)?);
             }
+        }
+        let mut touched = BTreeMap::new();
+        for mut credit in credits {
+            if credit.risk.double_spend == DoubleSpend::None {
+                credit.risk.double_spend = danger;
+            }
+            self.put_credit(credit.clone());
+            self.move_credit(credit, state, &mut touched)?;
         }
         if place != Place::Seen {
             // Of what is not known to be there, nothing is told: it looks for its invoice again when it is.
@@ -89,8 +93,8 @@ impl<V: View> Scribe<'_, V> {
             }
         }
         self.end_claims(txid)?;
-        for (invoice, credited) in credited {
-            self.refresh(invoice, Change { credited, rival, ..Change::credited(txid) })?;
+        for (invoice, begun) in touched {
+            self.refresh(invoice, Change { danger, ..begun.by(txid) })?;
         }
         Ok(())
     }
@@ -119,9 +123,8 @@ impl<V: View> Scribe<'_, V> {
                     *change = Change { txid: Some(txid), conflict: settled, ..Change::default() };
                 }
             }
-            for mut credit in credits {
-                credit.state = CreditState::Lost;
-                self.put_credit(credit);
+            for credit in credits {
+                self.move_credit(credit, CreditState::Lost, &mut BTreeMap::new())?;
             }
             for vout in 0..record.outputs {
                 lost.extend(self.get::<Spends>(&OutPoint { txid, vout })?.unwrap_or_default());
@@ -157,14 +160,15 @@ impl<V: View> Scribe<'_, V> {
             } else {
                 let place = self.get::<Transactions>(&other)?.map(|record| record.place);
                 rival |= matches!(place, Some(Place::Seen | Place::Mempool));
-                self.warn(other)?;
+                self.warn(other, DoubleSpend::Conflict)?;
             }
         }
         Ok(rival)
     }
 
-    /// Tells the invoices that count an unconfirmed transaction, or one that descends from it, that it has a rival.
-    fn warn(&mut self, txid: Txid) -> Result<(), ReadError> {
+    /// Tells the invoices that count a transaction of the mempool, or one that descends from it, or hold one back, what
+    /// speaks against it.
+    pub(super) fn warn(&mut self, txid: Txid, danger: DoubleSpend) -> Result<(), ReadError> {
         let mut endangered = vec![txid];
         let mut met = BTreeSet::new();
         while let Some(txid) = endangered.pop() {
@@ -175,10 +179,16 @@ impl<V: View> Scribe<'_, V> {
             if record.place != Place::Mempool {
                 continue;
             }
-            let credits = self.credits_in(txid, record.outputs)?;
-            let touched: BTreeSet<InvoiceId> = credits.iter().map(|credit| credit.invoice).collect();
+            let mut touched = BTreeSet::new();
+            for mut credit in self.credits_in(txid, record.outputs)? {
+                touched.insert(credit.invoice);
+                if credit.risk.double_spend == DoubleSpend::None {
+                    credit.risk.double_spend = danger;
+                    self.put_credit(credit);
+                }
+            }
             for invoice in touched {
-                self.refresh(invoice, Change { txid: Some(txid), rival: true, ..Change::default() })?;
+                self.refresh(invoice, Change { txid: Some(txid), danger, ..Change::default() })?;
             }
             for vout in 0..record.outputs {
                 endangered.extend(self.get::<Spends>(&OutPoint { txid, vout })?.unwrap_or_default());
@@ -228,32 +238,7 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    /// Gives a credit the state of its transaction, and notes whose it is and whether it begins to count.
-    pub(super) fn move_credit(
-        &mut self,
-        mut credit: Credit,
-        state: CreditState,
-        credited: &mut BTreeMap<InvoiceId, bool>,
-    ) {
-        let begins = state.is_live() && !credit.state.is_live();
-        *credited.entry(credit.invoice).or_default() |= begins;
-        if credit.state != state {
-            credit.state = state;
-            if begins {
-                if credit.live_since.is_none() && matches!(state, CreditState::Confirmed { .. }) {
-                    // The node publishes what it mines, too: heard of, and then met in a block first.
-                    credit.via = if credit.via == Via::Mempool { Via::Block } else { credit.via };
-                }
-                credit.live_since.get_or_insert(self.now());
-            }
-            self.put_credit(credit);
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are the facts of one credit, and it is made here alone"
-    )]
+    /// A new credit, before it has the state of its transaction.
     fn credit(
         &mut self,
         tx: &Transaction,
@@ -262,8 +247,7 @@ impl<V: View> Scribe<'_, V> {
         target: Target,
         seen: &FirstSeen,
         place: Place,
-        state: CreditState,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Credit, ReadError> {
         let met = if matches!(place, Place::Block { .. }) { Via::Block } else { Via::Mempool };
         let credit = Credit {
             outpoint: tx.outpoint(vout),
@@ -272,16 +256,16 @@ impl<V: View> Scribe<'_, V> {
             satoshis: output.satoshis,
             token: output.token.clone(),
             ordinal: self.next_ordinal(),
-            state,
+            state: CreditState::Seen,
             via: target.via.unwrap_or(met),
             late: target.late,
             ambiguous: target.ambiguous,
             first_seen: seen.at,
-            live_since: state.is_live().then(|| self.now()),
+            live_since: None,
+            risk: Risk::default(),
         };
         self.forget_unassigned(credit.outpoint)?;
-        self.put_credit(credit);
-        Ok(())
+        Ok(credit)
     }
 
     fn leave_unassigned(

@@ -24,20 +24,16 @@ pub(super) struct Change {
     pub(super) txid: Option<Txid>,
     /// A credit began to count.
     pub(super) credited: bool,
+    /// A credit began to be held.
+    pub(super) held: bool,
     /// Another transaction took what the transaction spends, and it was one that settled the invoice.
     pub(super) conflict: bool,
-    /// A transaction that spends the same as the transaction was met. That matters if it settles the invoice.
-    pub(super) rival: bool,
+    /// What was met that speaks against the transaction. That matters if it settles the invoice, or will.
+    pub(super) danger: DoubleSpend,
     /// The merchant moved a payment.
     pub(super) moved: bool,
     /// The end of the chain moved.
     pub(super) block: bool,
-}
-
-impl Change {
-    pub(super) fn credited(txid: Txid) -> Self {
-        Self { txid: Some(txid), credited: true, ..Self::default() }
-    }
 }
 
 impl<V: View> Scribe<'_, V> {
@@ -51,6 +47,7 @@ impl<V: View> Scribe<'_, V> {
         let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
         let settlement = standing.settlement.as_ref();
         let level = match settlement {
+            None if Standing::is_settled_with_held(&record.invoice, &credits) => Level::Held,
             None => Level::Unpaid,
             Some(settlement)
                 if settlement.confirmations >= u32::from(record.invoice.confirmations_required) =>
@@ -63,32 +60,32 @@ impl<V: View> Scribe<'_, V> {
         record.state.ambiguous |= credits.iter().any(|credit| credit.ambiguous);
 
         let told = self.told_of_double_spends(&before)?;
-        if before.state.level == Level::Unpaid
+        if before.state.level < Level::Paid
             && settlement.is_some_and(|settlement| settlement.txids.iter().all(|txid| !told.contains(txid)))
         {
             // What was spent twice is not what settles it now.
             record.state.double_spend = DoubleSpend::None;
         }
         if let Some(txid) = change.txid
-            && (change.conflict || (change.rival && settles(settlement, &credits, txid)))
+            && (change.conflict
+                || (change.danger != DoubleSpend::None && settles(settlement, &credits, txid)))
             && !told.contains(&txid)
         {
-            record.state.double_spend = DoubleSpend::Conflict;
+            record.state.double_spend = if change.conflict { DoubleSpend::Conflict } else { change.danger };
             self.tell(&mut record, &credits, EventKind::DoubleSpendDetected, change.txid)?;
         }
         if change.moved {
             self.tell(&mut record, &credits, EventKind::PaymentMoved, change.txid)?;
         }
         let cancelled = matches!(record.state.phase, Phase::Cancelled { .. });
-        let paid_event = match (before.state.level, level) {
-            (Level::Unpaid, Level::Paid | Level::Confirmed) if cancelled => Some(EventKind::PaymentRecorded),
-            (Level::Unpaid, Level::Paid | Level::Confirmed) => Some(EventKind::PaymentReceived),
-            (Level::Paid | Level::Confirmed, Level::Unpaid) | (Level::Confirmed, Level::Paid) => {
-                Some(EventKind::PaymentReverted)
-            }
-            (Level::Unpaid, Level::Unpaid) if change.credited && !cancelled => {
-                Some(EventKind::PartialPayment)
-            }
+        let (was_paid, is_paid) = (before.state.level >= Level::Paid, level >= Level::Paid);
+        let paid_event = match (was_paid, is_paid) {
+            (false, true) if cancelled => Some(EventKind::PaymentRecorded),
+            (false, true) => Some(EventKind::PaymentReceived),
+            (true, false) => Some(EventKind::PaymentReverted),
+            (true, true) if level < before.state.level => Some(EventKind::PaymentReverted),
+            _ if change.held => Some(EventKind::PaymentHeld),
+            (false, false) if change.credited && !cancelled => Some(EventKind::PartialPayment),
             _ if change.credited => Some(EventKind::PaymentRecorded),
             _ => None,
         };
@@ -227,7 +224,7 @@ fn exposure(record: &InvoiceRecord) -> Option<Window> {
 
 /// Whether a transaction counts, and is one of those that settle an invoice, or would, if there were enough.
 fn settles(settlement: Option<&Settlement>, credits: &[Credit], txid: Txid) -> bool {
-    credits.iter().any(|credit| credit.outpoint.txid == txid && credit.state.is_live())
+    credits.iter().any(|credit| credit.outpoint.txid == txid && credit.state.is_there())
         && settlement.is_none_or(|settlement| settlement.txids.contains(&txid))
 }
 

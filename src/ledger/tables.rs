@@ -59,6 +59,8 @@ macro_rules! with_tables {
             Live, live: (Ask, Order, u16) => InvoiceId;
             /// Which invoices ever asked for a script and kind of token.
             Ever, ever: (Ask, Order, u16) => InvoiceId;
+            /// Held credits by the moment that their wait is over.
+            Held, held: (Timestamp, OutPoint) => ();
             /// Open invoices by their expiry.
             Expiries, expiries: (Timestamp, InvoiceId) => ();
             /// Expired and cancelled invoices by the end of their late window.

@@ -7,8 +7,8 @@ use crate::ledger::{
     Table,
     tables::{
         Awaiting, BlockTransactions, Blocks, Chain, Claims, Counters, Credits, CreditsOf, Events, EventsOf,
-        Ever, Exact, Expiries, Idempotency, IdempotencyEnds, Invoices, LateEnds, Live, Maturing, OpenClaims,
-        Retirements, Scripts, Spends, Transactions, Unassigned, UnassignedOf, Unconfirmed,
+        Ever, Exact, Expiries, Held, Idempotency, IdempotencyEnds, Invoices, LateEnds, Live, Maturing,
+        OpenClaims, Retirements, Scripts, Spends, Transactions, Unassigned, UnassignedOf, Unconfirmed,
     },
 };
 
@@ -62,6 +62,7 @@ families! {
     Exact: "exact", Queue, 4;
     Live: "live", Queue, 4;
     Ever: "ever", Ranges, 8;
+    Held: "held", Queue, 1;
     Expiries: "expiries", Queue, 1;
     LateEnds: "late_ends", Queue, 1;
     Retirements: "retirements", Queue, 1;

@@ -30,6 +30,7 @@
 //! | `exact` | window, ask, order, output | 43 | `Invoice` (its id) |
 //! | `live` | ask, order, output | 42 | `Invoice` (its id) |
 //! | `ever` | ask, order, output | 42 | `Invoice` (its id) |
+//! | `held` | time, outpoint | 44 | `Nothing` |
 //! | `expiries` | time, invoice | 24 | `Nothing` |
 //! | `late_ends` | time, invoice | 24 | `Nothing` |
 //! | `retirements` | time, invoice | 24 | `Nothing` |

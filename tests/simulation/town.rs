@@ -179,6 +179,7 @@ impl Town {
             expires: self.now.after(Duration::from_secs(900)),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
+            zero_conf: None,
         };
         let creation = Creation { id, merchant: Merchant::named("shop"), draft, idempotency: None };
         let outcome = self.apply(Action::Create(Box::new(creation)))?;

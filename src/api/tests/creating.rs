@@ -174,6 +174,21 @@ async fn every_error() {
             json!({"non_field_errors": ["give expires or expires_in, not both"]}),
         ),
         (
+            with("zero_conf", json!({"min_score": 1.5, "wait_ms": -1})),
+            json!({"zero_conf": {
+                "wait_ms": ["Ensure this value is greater than or equal to 0."],
+                "min_score": ["Must be a number from 0 to 1, with at most three decimals, such as 0.25."],
+            }}),
+        ),
+        (
+            with("zero_conf", json!({"wait_ms": 3_600_001})),
+            json!({"zero_conf": {"wait_ms": ["Ensure this value is less than or equal to 3600000."]}}),
+        ),
+        (
+            with("zero_conf", json!(true)),
+            json!({"zero_conf": {"non_field_errors": ["Invalid data. Expected a dictionary, but got bool."]}}),
+        ),
+        (
             with("required_fee_per_byte", json!(1.0001)),
             json!({"required_fee_per_byte": ["Must be satoshis per byte from 0 to 1000, with at most three decimals, such as 1.0."]}),
         ),
@@ -345,6 +360,15 @@ async fn the_new_fields() {
         ("required_fee_per_byte", json!(2), "required_fee_per_byte", "2.0"),
         ("required_fee_per_byte", json!("0.125"), "required_fee_per_byte", "0.125"),
         ("required_fee_per_byte", json!(null), "required_fee_per_byte", "1.0"),
+        (
+            "zero_conf",
+            json!({"min_score": 0.25, "wait_ms": 3000}),
+            "zero_conf",
+            r#"{"min_score":0.25,"wait_ms":3000}"#,
+        ),
+        ("zero_conf", json!({"min_score": "1"}), "zero_conf", r#"{"min_score":1.0,"wait_ms":0}"#),
+        ("zero_conf", json!({}), "zero_conf", r#"{"min_score":1.0,"wait_ms":0}"#),
+        ("zero_conf", json!(null), "zero_conf", "null"),
         ("confirmations_required", json!(0), "confirmations_required", "0"),
         ("confirmations_required", json!(100), "confirmations_required", "100"),
         ("merchant_data", json!({"b": [1, "x"], "a": 1.50}), "merchant_data", r#"{"a":1.5,"b":[1,"x"]}"#),

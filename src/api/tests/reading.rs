@@ -16,8 +16,8 @@ async fn a_fresh_invoice_word_for_word() {
             r#""memo":"hi","time":"2026-11-23T02:43:49.099Z","expires":"2026-11-23T03:13:49.099Z","#,
             r#""outputs":[{{"amount":1000,"address":"{address}"}}],"payment":null,"merchant_data":null,"#,
             r#""required_fee_per_byte":1.0,"status":"pending","amount":1000,"amount_paid":0,"underpaid":1000,"#,
-            r#""overpaid":0,"confirmations":0,"confirmations_required":1,"late":false,"shared":false,"#,
-            r#""ambiguous":false,"double_spend":"none","via":null,"payments":[],"#,
+            r#""overpaid":0,"confirmations":0,"confirmations_required":1,"zero_conf":null,"late":false,"#,
+            r#""shared":false,"ambiguous":false,"double_spend":"none","via":null,"payments":[],"#,
             r#""outputs_standing":[{{"amount_paid":0,"paid":false}}],"#,
             r#""payment_uri":"bchreg:?r=https://pay.example/i/{id}","#,
             r#""bip21_uri":"{address}?amount=0.00001&r=https://pay.example/i/{id}"}}"#
@@ -50,6 +50,9 @@ async fn a_paid_invoice() {
             "txid": tx.txid().to_string(), "vout": 0, "output": 0, "amount": 1000, "state": "mempool",
             "confirmations": 0, "via": "mempool", "late": false, "ambiguous": false,
             "first_seen": "2026-11-23T02:43:50.099Z",
+            "zero_conf": {
+                "seen_at": "2026-11-23T02:43:50.099Z", "dsproof_score": null, "double_spend": "none",
+            },
         }])
     );
     assert_eq!(invoice["outputs_standing"], json!([{"amount_paid": 1000, "paid": true}]));

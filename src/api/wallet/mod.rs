@@ -55,7 +55,7 @@ use super::{
     watchtower::{Fault, both, invoice_id, reading, show_invoice},
 };
 use crate::{
-    invoice::{InvoiceId, Statement, Status, Timestamp},
+    invoice::{InvoiceId, Level, Statement, Status, Timestamp},
     ledger::{Refusal, View},
 };
 
@@ -230,6 +230,7 @@ async fn payable<S: View + Send + Sync + 'static>(
 /// A wallet gets no document that asks for what must not be paid.
 fn must_be_payable(statement: &Statement, now: Timestamp) -> Result<(), WalletFault> {
     let refusal = match statement.standing().status {
+        Status::Pending if statement.state.level == Level::Held => Refusal::Held,
         Status::Pending if now <= statement.invoice.expires => return Ok(()),
         Status::Pending | Status::Expired => Refusal::Expired,
         Status::Paid | Status::Confirmed => Refusal::Paid,

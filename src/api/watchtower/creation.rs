@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     api::{settings::ApiSettings, submissions::MOST_MEMO},
-    bch::{FeeRate, MAX_MONEY},
-    invoice::{Draft, MAX_CONFIRMATIONS_REQUIRED, RequiredOutput, Timestamp},
+    bch::{FeeRate, MAX_MONEY, ProofScore},
+    invoice::{Draft, MAX_CONFIRMATIONS_REQUIRED, RequiredOutput, Timestamp, ZeroConf},
 };
 
 /// The longest `merchant_data`, in bytes of JSON.
@@ -34,10 +34,11 @@ pub(super) fn draft(
     let most_confirmations = u64::from(MAX_CONFIRMATIONS_REQUIRED);
     let confirmations =
         form.optional("confirmations_required", |value| integer_within(value, 0, most_confirmations));
+    let zero_conf = form.optional("zero_conf", zero_conf);
     form.finish()?;
     let confirmations_required =
         confirmations.and_then(|number| u8::try_from(number).ok()).unwrap_or(settings.confirmations_required);
-    Ok(Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required })
+    Ok(Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required, zero_conf })
 }
 
 fn required_outputs(form: &mut Form<'_>, settings: &ApiSettings) -> Vec<RequiredOutput> {
@@ -102,4 +103,19 @@ fn expires(form: &mut Form<'_>, settings: &ApiSettings, now: Timestamp) -> Times
 fn fee_rate(value: Value<'_>) -> Result<FeeRate, Complaint> {
     let complaint = "Must be satoshis per byte from 0 to 1000, with at most three decimals, such as 1.0.";
     text(value)?.parse().map_err(|_| Complaint::text(complaint))
+}
+
+/// What a payment outside a block must show before it counts: `{"min_score": 1.0, "wait_ms": 3000}`, both of which may be
+/// left out.
+fn zero_conf(value: Value<'_>) -> Result<ZeroConf, Complaint> {
+    let mut form = Form::of_value(value)?;
+    let most_wait = u64::try_from(ZeroConf::MOST_WAIT.as_millis()).unwrap_or(u64::MAX);
+    let wait = form.optional("wait_ms", |value| integer_within(value, 0, most_wait));
+    let min_score = form.optional("min_score", |value| {
+        let complaint = "Must be a number from 0 to 1, with at most three decimals, such as 0.25.";
+        text(value)?.parse().map_err(|_| Complaint::text(complaint))
+    });
+    form.finish()?;
+    let wait = std::time::Duration::from_millis(wait.unwrap_or_default());
+    Ok(ZeroConf { min_score: min_score.unwrap_or(ProofScore::FULL), wait })
 }

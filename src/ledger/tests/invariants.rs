@@ -79,8 +79,8 @@ fn events(view: &MemoryView, last: u64) {
             }
             EventKind::PaymentReverted => {
                 let cancelled = matches!(statement.state.phase, Phase::Cancelled { .. });
-                assert!(cancelled || *level > statement.state.level, "nothing to revert");
-                *level = statement.state.level;
+                assert!(cancelled || *level > told_by(statement.state.level), "nothing to revert");
+                *level = told_by(statement.state.level);
             }
             EventKind::Confirmation => assert_eq!(*level, Level::Paid),
             EventKind::InvoiceCreated
@@ -88,12 +88,13 @@ fn events(view: &MemoryView, last: u64) {
             | EventKind::InvoiceCancelled
             | EventKind::PartialPayment => assert_eq!(*level, Level::Unpaid, "{:?}", event.kind),
             EventKind::PaymentRecorded
+            | EventKind::PaymentHeld
             | EventKind::DoubleSpendDetected
             | EventKind::PaymentMoved
             | EventKind::PaymentUnassigned => {}
         }
         let standing = statement.standing();
-        assert_eq!(standing.settlement.is_some(), statement.state.level > Level::Unpaid);
+        assert_eq!(standing.settlement.is_some(), statement.state.level >= Level::Paid);
         if event.kind == EventKind::PaymentReceived {
             assert_eq!(standing.settlement.map(|settlement| settlement.completed_by), event.txid);
         }
@@ -103,9 +104,14 @@ fn events(view: &MemoryView, last: u64) {
         let (count, level) = told[&record.invoice.id];
         assert_eq!(record.state.events, count);
         if !matches!(record.state.phase, Phase::Cancelled { .. }) {
-            assert_eq!(record.state.level, level, "the log tells another story than the record");
+            assert_eq!(told_by(record.state.level), level, "the log tells another story than the record");
         }
     }
+}
+
+/// What the log tells of a level: what is held does not count, and nothing is told when it is lost.
+fn told_by(level: Level) -> Level {
+    if level == Level::Held { Level::Unpaid } else { level }
 }
 
 fn credits_of(view: &MemoryView, id: InvoiceId) -> Vec<Credit> {
@@ -117,6 +123,7 @@ fn standing(view: &MemoryView, record: &InvoiceRecord, tip: Option<u32>) {
     let credits = credits_of(view, record.invoice.id);
     let standing = Standing::of(&record.invoice, record.state.phase, &credits, tip);
     let level = match &standing.settlement {
+        None if Standing::is_settled_with_held(&record.invoice, &credits) => Level::Held,
         None => Level::Unpaid,
         Some(settlement) if settlement.confirmations >= u32::from(record.invoice.confirmations_required) => {
             Level::Confirmed
@@ -172,6 +179,7 @@ fn credits(view: &MemoryView, tip: Option<u32>) {
     let indexed: BTreeMap<_, _> =
         view.credits.values().map(|credit| ((credit.invoice, credit.ordinal), credit.outpoint)).collect();
     assert_eq!(view.credits_of, indexed, "the two indexes of credits disagree");
+    let mut held = view.held.clone();
     for (outpoint, credit) in &view.credits {
         assert_eq!(*outpoint, credit.outpoint);
         assert!(view.invoices.contains_key(&credit.invoice));
@@ -179,6 +187,14 @@ fn credits(view: &MemoryView, tip: Option<u32>) {
         let state = match record.place {
             Place::Claimed => panic!("credited before it was seen"),
             Place::Seen => CreditState::Seen,
+            Place::Mempool if credit.state == CreditState::Held => {
+                let asked = view.invoices[&credit.invoice].invoice.zero_conf.expect("held for nothing");
+                let until = asked.waits_until(credit);
+                let now = view.counters[&()].now;
+                assert!(view.held.contains_key(&(until, *outpoint)) || until <= now, "held for ever");
+                held.remove(&(until, *outpoint));
+                CreditState::Held
+            }
             Place::Mempool => CreditState::Mempool,
             Place::Block { height, .. } if record.coinbase && tip.is_none_or(|tip| tip < height + 99) => {
                 CreditState::Seen
@@ -190,6 +206,7 @@ fn credits(view: &MemoryView, tip: Option<u32>) {
         assert!(!credit.state.is_live() || credit.live_since.is_some());
         assert!(!view.unassigned.contains_key(outpoint));
     }
+    assert!(held.is_empty(), "waits of nobody: {held:?}");
     let unassigned: BTreeMap<_, _> = view
         .unassigned
         .iter()

@@ -6,6 +6,7 @@
 mod chain;
 mod claims;
 mod creation;
+mod held;
 mod invariants;
 mod merchant;
 mod order;
@@ -24,5 +25,6 @@ use crate::invoice::{CreditState, Level, Status, Via};
 /// Short for the kinds of events, which is what most tests look at.
 use EventKind::{
     Confirmation, DoubleSpendDetected, InvoiceCancelled, InvoiceCreated, InvoiceExpired, PartialPayment,
-    PaymentConfirmed, PaymentMoved, PaymentReceived, PaymentRecorded, PaymentReverted, PaymentUnassigned,
+    PaymentConfirmed, PaymentHeld, PaymentMoved, PaymentReceived, PaymentRecorded, PaymentReverted,
+    PaymentUnassigned,
 };

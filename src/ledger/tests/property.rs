@@ -1,6 +1,6 @@
 //! Random histories: whatever comes in whatever order, what must hold holds.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
@@ -9,26 +9,54 @@ use super::{
     *,
 };
 use crate::{
-    bch::{OutPoint, Transaction},
-    invoice::{FirstSeen, Merchant, PayerNote, Sighting},
+    bch::{OutPoint, ProofScore, Transaction},
+    invoice::{FirstSeen, Merchant, PayerNote, Sighting, ZeroConf},
 };
 
 /// One step of a history, drawn over a small universe.
 #[derive(Clone, Debug)]
 enum Step {
-    Create { outputs: Vec<(u8, u64, bool)>, confirmations: u8, other: bool, key: Option<u8> },
+    Create {
+        outputs: Vec<(u8, u64, bool)>,
+        confirmations: u8,
+        other: bool,
+        key: Option<u8>,
+        zero_conf: Option<(u32, u64)>,
+    },
     Cancel(u8),
-    Assign { tx: usize, vout: u32, invoice: u8 },
-    Claim { txs: Vec<usize>, invoice: u8 },
-    Release { txs: Vec<usize>, invoice: u8 },
-    Observe { tx: usize, mempool: bool, evidence: u8 },
+    Assign {
+        tx: usize,
+        vout: u32,
+        invoice: u8,
+    },
+    Claim {
+        txs: Vec<usize>,
+        invoice: u8,
+    },
+    Release {
+        txs: Vec<usize>,
+        invoice: u8,
+    },
+    Observe {
+        tx: usize,
+        mempool: bool,
+        evidence: u8,
+    },
     Lose(usize),
+    Proven(Vec<usize>),
+    Appraise {
+        tx: usize,
+        score: Option<u32>,
+    },
     Part(Vec<usize>),
     Connect,
     Block(Vec<usize>),
     Empty(u32),
     Disconnect,
-    Tick { secs: u64, judge: bool },
+    Tick {
+        secs: u64,
+        judge: bool,
+    },
 }
 
 fn output() -> impl Strategy<Value = (u8, u64, bool)> {
@@ -50,7 +78,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             prop::sample::select(vec![0u8, 1, 2, 3, 100]),
             prop::bool::weighted(0.1),
             prop::option::weighted(0.1, 0u8..2),
-        ).prop_map(|(outputs, confirmations, other, key)| Step::Create { outputs, confirmations, other, key }),
+            prop::option::weighted(0.3, (prop::sample::select(vec![0u32, 250, 1000]), prop::sample::select(vec![0u64, 20]))),
+        ).prop_map(|(outputs, confirmations, other, key, zero_conf)| {
+            Step::Create { outputs, confirmations, other, key, zero_conf }
+        }),
         1 => (0u8..12).prop_map(Step::Cancel),
         2 => (tx(), 0u32..3, 0u8..12).prop_map(|(tx, vout, invoice)| Step::Assign { tx, vout, invoice }),
         6 => (submitted(), 0u8..12).prop_map(|(txs, invoice)| Step::Claim { txs, invoice }),
@@ -58,6 +89,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => (tx(), prop::bool::weighted(0.7), 0u8..8)
             .prop_map(|(tx, mempool, evidence)| Step::Observe { tx, mempool, evidence }),
         3 => tx().prop_map(Step::Lose),
+        1 => some().prop_map(Step::Proven),
+        3 => (tx(), prop::sample::select(vec![None, Some(0), Some(250), Some(1000)]))
+            .prop_map(|(tx, score)| Step::Appraise { tx, score }),
         2 => some().prop_map(Step::Part),
         1 => Just(Step::Connect),
         4 => some().prop_map(Step::Block),
@@ -170,7 +204,7 @@ impl Driver {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Create { outputs, confirmations, other, key } => {
+            Step::Create { outputs, confirmations, other, key, zero_conf } => {
                 if self.created == 12 {
                     return;
                 }
@@ -182,6 +216,10 @@ impl Driver {
                     .collect();
                 let mut draft = draft(outputs, self.world.expiry());
                 draft.confirmations_required = confirmations;
+                draft.zero_conf = zero_conf.map(|(score, secs)| ZeroConf {
+                    min_score: ProofScore::from_thousandths(score).unwrap(),
+                    wait: Duration::from_secs(secs),
+                });
                 let idempotency =
                     key.map(|key| Idempotency { key: key.to_string(), body: [confirmations; 32] });
                 let merchant = if other { Merchant::named("other") } else { shop() };
@@ -223,6 +261,14 @@ impl Driver {
             }
             Step::Lose(tx) => {
                 self.input(Action::Lost { txid: self.txs[tx].txid() });
+            }
+            Step::Proven(chosen) => {
+                let txids = chosen.iter().map(|tx| self.txs[*tx].txid()).collect();
+                self.input(Action::Proven { txids });
+            }
+            Step::Appraise { tx, score } => {
+                let score = score.and_then(ProofScore::from_thousandths);
+                self.input(Action::Appraised { txid: self.txs[tx].txid(), score });
             }
             Step::Part(chosen) => self.part(&chosen),
             Step::Connect => self.connect(),

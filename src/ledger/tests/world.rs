@@ -6,7 +6,7 @@ use bitcoincash::hashes::Hash as _;
 
 use super::{super::*, invariants};
 use crate::{
-    bch::{BlockHash, Category, FeeRate, OutPoint, ScriptBuf, Token, Transaction, Txid},
+    bch::{BlockHash, Category, FeeRate, OutPoint, ProofScore, ScriptBuf, Token, Transaction, Txid},
     invoice::{
         Credit, Draft, FirstSeen, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Sighting, Statement,
         Status, Timestamp, Via,
@@ -88,6 +88,7 @@ pub(super) fn draft(outputs: Vec<RequiredOutput>, expires: Timestamp) -> Draft {
         expires,
         fee_rate: FeeRate::default(),
         confirmations_required: 1,
+        zero_conf: None,
     }
 }
 
@@ -226,6 +227,17 @@ impl World {
 
     pub(super) fn lost(&mut self, tx: &Arc<Transaction>) {
         self.input(Action::Lost { txid: tx.txid() });
+    }
+
+    // Risks.
+
+    pub(super) fn proven(&mut self, txs: &[&Arc<Transaction>]) {
+        self.input(Action::Proven { txids: txs.iter().map(|tx| tx.txid()).collect() });
+    }
+
+    /// The node says how well proofs protect a transaction, in thousandths.
+    pub(super) fn appraise(&mut self, tx: &Arc<Transaction>, score: u32) {
+        self.input(Action::Appraised { txid: tx.txid(), score: ProofScore::from_thousandths(score) });
     }
 
     // Submissions.

@@ -31,6 +31,7 @@ words! {
         10 = PaymentReverted,
         11 = PaymentMoved,
         12 = PaymentUnassigned,
+        13 = PaymentHeld,
     }
 }
 

@@ -6,13 +6,15 @@ use prost::Message;
 use super::{
     Damage, Record, Word as _,
     index::{OutPointMessage, PositionMessage, script_hash},
-    invoice_id, messages, narrow, part, parts,
+    invoice_id, messages, narrow, part, parts, required,
     terms::TokenMessage,
     time, words,
 };
 use crate::{
-    bch::BlockHash,
-    invoice::{Credit, CreditState, FirstSeen, Merchant, Order, PayerNote, Refund, Sighting, Via},
+    bch::{BlockHash, ProofScore},
+    invoice::{
+        Credit, CreditState, DoubleSpend, FirstSeen, Merchant, Order, PayerNote, Refund, Risk, Sighting, Via,
+    },
     ledger::tables::{Claim, ClaimState, Place, TransactionRecord, UnassignedPayment},
 };
 
@@ -131,7 +133,7 @@ pub(in crate::store) struct CreditMessage {
     token: Option<TokenMessage>,
     #[prost(uint64, tag = "6")]
     ordinal: u64,
-    /// 1 seen, 2 in the mempool, 3 confirmed, 4 lost.
+    /// 1 seen, 2 in the mempool, 3 confirmed, 4 lost, 5 held.
     #[prost(uint32, tag = "7")]
     state: u32,
     /// The block, if it is confirmed.
@@ -147,6 +149,12 @@ pub(in crate::store) struct CreditMessage {
     first_seen_ms: u64,
     #[prost(uint64, optional, tag = "13")]
     live_since_ms: Option<u64>,
+    /// Thousandths.
+    #[prost(uint32, optional, tag = "14")]
+    score: Option<u32>,
+    /// Absent in the records of programs that did not know it: nothing.
+    #[prost(uint32, optional, tag = "15")]
+    double_spend: Option<u32>,
 }
 
 impl Record for Credit {
@@ -158,6 +166,7 @@ impl Record for Credit {
             CreditState::Mempool => (2, None),
             CreditState::Confirmed { height, hash } => (3, Some((height, hash).message())),
             CreditState::Lost => (4, None),
+            CreditState::Held => (5, None),
         };
         CreditMessage {
             outpoint: Some(self.outpoint.message()),
@@ -173,6 +182,8 @@ impl Record for Credit {
             ambiguous: self.ambiguous,
             first_seen_ms: self.first_seen.millis(),
             live_since_ms: self.live_since.map(|time| time.millis()),
+            score: self.risk.score.map(ProofScore::thousandths),
+            double_spend: Some(self.risk.double_spend.number()),
         }
     }
 
@@ -185,8 +196,11 @@ impl Record for Credit {
                 CreditState::Confirmed { height, hash }
             }
             4 => CreditState::Lost,
+            5 => CreditState::Held,
             _ => return Err(Damage::Field("state of a credit")),
         };
+        let score = message.score.map(|score| required(ProofScore::from_thousandths(score), "score"));
+        let double_spend = message.double_spend.map(|number| DoubleSpend::read(number, "double spend"));
         Ok(Self {
             outpoint: part(message.outpoint, "outpoint")?,
             invoice: invoice_id(&message.invoice)?,
@@ -200,6 +214,10 @@ impl Record for Credit {
             ambiguous: message.ambiguous,
             first_seen: time(message.first_seen_ms)?,
             live_since: message.live_since_ms.map(time).transpose()?,
+            risk: Risk {
+                score: score.transpose()?,
+                double_spend: double_spend.transpose()?.unwrap_or_default(),
+            },
         })
     }
 }

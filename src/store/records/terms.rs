@@ -1,20 +1,25 @@
 //! Invoices and what they ask for.
 
+use std::time::Duration;
+
 use prost::Message;
 
 use super::{
     Damage, Record, Word as _, array, invoice_id, messages, narrow, part, parts, required, time, words,
 };
 use crate::{
-    bch::{Capability, Category, FeeRate, Nft, ScriptBuf, Token},
-    invoice::{DoubleSpend, Invoice, InvoiceState, Level, Merchant, Order, Phase, RequiredOutput, Timestamp},
+    bch::{Capability, Category, FeeRate, Nft, ProofScore, ScriptBuf, Token},
+    invoice::{
+        DoubleSpend, Invoice, InvoiceState, Level, Merchant, Order, Phase, RequiredOutput, Timestamp,
+        ZeroConf,
+    },
     ledger::tables::InvoiceRecord,
 };
 
 words! {
     Capability { 1 = None, 2 = Mutable, 3 = Minting }
-    Level { 1 = Unpaid, 2 = Paid, 3 = Confirmed }
-    DoubleSpend { 1 = None, 2 = Conflict }
+    Level { 1 = Unpaid, 2 = Paid, 3 = Confirmed, 4 = Held }
+    DoubleSpend { 1 = None, 2 = Conflict, 3 = Proof }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,6 +134,33 @@ pub(in crate::store) struct InvoiceMessage {
     confirmations_required: u32,
     #[prost(uint64, tag = "10")]
     registered: u64,
+    #[prost(message, optional, tag = "11")]
+    zero_conf: Option<ZeroConfMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::store) struct ZeroConfMessage {
+    /// Thousandths.
+    #[prost(uint32, tag = "1")]
+    min_score: u32,
+    #[prost(uint64, tag = "2")]
+    wait_ms: u64,
+}
+
+impl Record for ZeroConf {
+    type Message = ZeroConfMessage;
+
+    fn message(&self) -> ZeroConfMessage {
+        let wait_ms = u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX);
+        ZeroConfMessage { min_score: self.min_score.thousandths(), wait_ms }
+    }
+
+    fn from_message(message: ZeroConfMessage) -> Result<Self, Damage> {
+        Ok(Self {
+            min_score: required(ProofScore::from_thousandths(message.min_score), "score")?,
+            wait: Duration::from_millis(message.wait_ms),
+        })
+    }
 }
 
 impl Record for Invoice {
@@ -146,6 +178,7 @@ impl Record for Invoice {
             fee_rate: self.fee_rate.millisatoshis(),
             confirmations_required: self.confirmations_required.into(),
             registered: self.registered.0,
+            zero_conf: self.zero_conf.as_ref().map(Record::message),
         }
     }
 
@@ -161,6 +194,7 @@ impl Record for Invoice {
             fee_rate: required(FeeRate::from_millisatoshis(message.fee_rate), "fee rate")?,
             confirmations_required: narrow(message.confirmations_required, "number of confirmations")?,
             registered: Order(message.registered),
+            zero_conf: message.zero_conf.map(Record::from_message).transpose()?,
         })
     }
 }

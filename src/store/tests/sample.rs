@@ -1,15 +1,20 @@
 //! Arbitrary keys and records: small values that collide, edges, and anything.
 
+use std::time::Duration;
+
 use bitcoincash::hashes::Hash as _;
 use bytes::Bytes;
 use proptest::{prelude::*, sample::select};
 
 use crate::{
-    bch::{BlockHash, Capability, Category, FeeRate, Nft, OutPoint, ScriptBuf, ScriptHash, Token, Txid},
+    bch::{
+        BlockHash, Capability, Category, FeeRate, Nft, OutPoint, ProofScore, ScriptBuf, ScriptHash, Token,
+        Txid,
+    },
     invoice::{
         Credit, CreditState, DoubleSpend, FirstSeen, Invoice, InvoiceId, InvoiceState, Level, Merchant,
-        Order, OutputStanding, PayerNote, Phase, Refund, RequiredOutput, Settlement, Sighting, Standing,
-        Statement, Status, Timestamp, Via,
+        Order, OutputStanding, PayerNote, Phase, Refund, RequiredOutput, Risk, Settlement, Sighting,
+        Standing, Statement, Status, Timestamp, Via, ZeroConf,
     },
     ledger::{
         Event, EventKind, Subject,
@@ -113,6 +118,8 @@ made_of! {
     Timestamp: u64, Self::from_millis;
     Merchant: String, Self::named;
     FeeRate: u64, |rate| Self::from_millisatoshis(rate).unwrap_or(Self::MAX);
+    ProofScore: u32, |score| Self::from_thousandths(score).unwrap_or(Self::FULL);
+    Duration: u64, Self::from_millis;
     ScriptBuf: Vec<u8>, Self::from;
     Bytes: Vec<u8>, Self::from;
     Box<Statement>: Statement, Self::new;
@@ -131,8 +138,8 @@ macro_rules! one_of {
 one_of! {
     Window { Just(Self::Open), Just(Self::Late) }
     Capability { Just(Self::None), Just(Self::Mutable), Just(Self::Minting) }
-    Level { Just(Self::Unpaid), Just(Self::Paid), Just(Self::Confirmed) }
-    DoubleSpend { Just(Self::None), Just(Self::Conflict) }
+    Level { Just(Self::Unpaid), Just(Self::Held), Just(Self::Paid), Just(Self::Confirmed) }
+    DoubleSpend { Just(Self::None), Just(Self::Proof), Just(Self::Conflict) }
     Via { select(Self::ALL.to_vec()) }
     Status {
         Just(Self::Pending),
@@ -155,6 +162,7 @@ one_of! {
     }
     CreditState {
         Just(Self::Seen),
+        Just(Self::Held),
         Just(Self::Mempool),
         <(u32, BlockHash)>::sample().prop_map(|(height, hash)| Self::Confirmed { height, hash }),
         Just(Self::Lost),
@@ -170,6 +178,47 @@ one_of! {
         <(u64, Box<Statement>)>::sample().prop_map(|(n, statement)| Self::Invoice { n, statement }),
         <(OutPoint, u64)>::sample()
             .prop_map(|(outpoint, satoshis)| Self::Unassigned { outpoint, satoshis }),
+    }
+}
+
+/// In two parts, for it has more fields than proptest has tuples.
+impl Sample for Credit {
+    fn sample() -> BoxedStrategy<Self> {
+        let facts = (
+            OutPoint::sample(),
+            InvoiceId::sample(),
+            u16::sample(),
+            u64::sample(),
+            Option::sample(),
+            u64::sample(),
+        );
+        let rest = (
+            CreditState::sample(),
+            Via::sample(),
+            <(bool, bool)>::sample(),
+            Timestamp::sample(),
+            Option::sample(),
+            Risk::sample(),
+        );
+        let make = |((outpoint, invoice, output, satoshis, token, ordinal), rest)| {
+            let (state, via, (late, ambiguous), first_seen, live_since, risk) = rest;
+            Self {
+                outpoint,
+                invoice,
+                output,
+                satoshis,
+                token,
+                ordinal,
+                state,
+                via,
+                late,
+                ambiguous,
+                first_seen,
+                live_since,
+                risk,
+            }
+        };
+        (facts, rest).prop_map(make).boxed()
     }
 }
 
@@ -193,16 +242,14 @@ structs! {
     RequiredOutput { address, script, satoshis, token, description }
     Invoice {
         id, merchant, outputs, memo, merchant_data, created, expires, fee_rate, confirmations_required,
-        registered,
+        zero_conf, registered,
     }
+    ZeroConf { min_score, wait }
+    Risk { score, double_spend }
     InvoiceState { phase, level, shared, ambiguous, double_spend, open_claims, events, archived }
     InvoiceRecord { invoice, state }
     FirstSeen { sighting, at }
     TransactionRecord { raw, first_seen, place, outputs, coinbase }
-    Credit {
-        outpoint, invoice, output, satoshis, token, ordinal, state, via, late, ambiguous, first_seen,
-        live_since,
-    }
     Refund { script, address, satoshis }
     PayerNote { memo, refund_to }
     Claim { assignment, note, via, claimed, state }

@@ -1,0 +1,127 @@
+//! Held payments: an invoice may ask that a payment outside a block is safe enough before it counts.
+//!
+//! What it asks is a score, which says how well double spend proofs protect the transaction, and a time in which no proof
+//! and no rival comes to light. Until both are there the credit is held: on record, and not counted. A block ends the wait
+//! at once, whatever the score. What counted once is not held again when a reorg takes it out of its block; what was lost
+//! and comes back has to wait anew.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ReadError, View,
+    scribe::Scribe,
+    settle::Change,
+    tables::{Credits, Held, Transactions},
+};
+use crate::{
+    bch::{OutPoint, ProofScore, Txid},
+    invoice::{Credit, CreditState, InvoiceId, Timestamp, Via, ZeroConf},
+};
+
+/// What begins for an invoice when the state of its credits changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Begun {
+    /// One of them counts from now on.
+    pub(super) credited: bool,
+    /// One of them is held from now on.
+    pub(super) held: bool,
+}
+
+impl Begun {
+    /// The change of its invoice, brought about by this transaction.
+    pub(super) fn by(self, txid: Txid) -> Change {
+        Change { txid: Some(txid), credited: self.credited, held: self.held, ..Change::default() }
+    }
+}
+
+impl<V: View> Scribe<'_, V> {
+    /// Gives a credit the state of its transaction, or holds it back, and notes what begins with that.
+    pub(super) fn move_credit(
+        &mut self,
+        mut credit: Credit,
+        state: CreditState,
+        touched: &mut BTreeMap<InvoiceId, Begun>,
+    ) -> Result<(), ReadError> {
+        let asked = self.invoice(&credit.invoice)?.and_then(|record| record.invoice.zero_conf);
+        let (was, is) = (credit.state, held_back(&credit, state, asked, self.now()));
+        let begun = touched.entry(credit.invoice).or_default();
+        begun.credited |= is.is_live() && !was.is_live();
+        begun.held |= is == CreditState::Held && was != CreditState::Held;
+        if was == is {
+            return Ok(());
+        }
+        if is.is_live() && !was.is_live() {
+            if credit.live_since.is_none() && matches!(is, CreditState::Confirmed { .. }) {
+                // The node publishes what it mines, too: heard of, and then met in a block first.
+                let waited = was == CreditState::Held;
+                credit.via = if credit.via == Via::Mempool && !waited { Via::Block } else { credit.via };
+            }
+            credit.live_since.get_or_insert(self.now());
+        }
+        if let Some(asked) = asked {
+            let wait = (asked.waits_until(&credit), credit.outpoint);
+            if is == CreditState::Held {
+                self.put::<Held>(wait, ());
+            } else if was == CreditState::Held {
+                self.remove::<Held>(wait);
+            }
+        }
+        credit.state = is;
+        self.put_credit(credit);
+        Ok(())
+    }
+
+    /// Notes what the node says of a transaction; what waited for that counts from now on.
+    pub(super) fn appraise(&mut self, txid: Txid, score: Option<ProofScore>) -> Result<(), ReadError> {
+        let Some(record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
+        let mut touched = BTreeMap::new();
+        for mut credit in self.credits_in(txid, record.outputs)? {
+            if credit.risk.score != score {
+                credit.risk.score = score;
+                self.put_credit(credit.clone());
+            }
+            if credit.state == CreditState::Held {
+                self.move_credit(credit, CreditState::Mempool, &mut touched)?;
+            }
+        }
+        self.refresh_begun(txid, touched)
+    }
+
+    /// Lets those count whose wait is over, and that are safe enough. The others wait for a better score, or for a
+    /// block.
+    pub(super) fn end_waits(&mut self, most: usize) -> Result<(), ReadError> {
+        let from = (Timestamp::default(), outpoint(0, 0));
+        let until = (self.now(), outpoint(0xff, u32::MAX));
+        for ((at, outpoint), ()) in self.range::<Held>(from..=until, most)? {
+            self.remove::<Held>((at, outpoint));
+            let Some(credit) = self.get::<Credits>(&outpoint)? else { continue };
+            let mut touched = BTreeMap::new();
+            self.move_credit(credit, CreditState::Mempool, &mut touched)?;
+            self.refresh_begun(outpoint.txid, touched)?;
+        }
+        Ok(())
+    }
+
+    /// Judges those invoices anew for which something began.
+    fn refresh_begun(&mut self, txid: Txid, touched: BTreeMap<InvoiceId, Begun>) -> Result<(), ReadError> {
+        for (invoice, begun) in touched {
+            if begun.credited || begun.held {
+                self.refresh(invoice, begun.by(txid))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state of a credit whose transaction is in this one, with what its invoice asks.
+fn held_back(credit: &Credit, state: CreditState, asked: Option<ZeroConf>, now: Timestamp) -> CreditState {
+    let counted = credit.live_since.is_some() && credit.state != CreditState::Lost;
+    match (state, asked) {
+        (CreditState::Mempool, Some(asked)) if !counted && !asked.is_met_by(credit, now) => CreditState::Held,
+        (state, _) => state,
+    }
+}
+
+fn outpoint(byte: u8, vout: u32) -> OutPoint {
+    OutPoint { txid: bitcoincash::hashes::Hash::from_byte_array([byte; 32]), vout }
+}

@@ -1,0 +1,225 @@
+//! Payments outside a block that must be safe enough before they count (lifecycle 6), and what proofs tell.
+
+use std::time::Duration;
+
+use super::{
+    world::{draft, required, transaction},
+    *,
+};
+use crate::{
+    bch::ProofScore,
+    invoice::{DoubleSpend, ZeroConf},
+};
+
+/// An invoice for 1000 satoshis that asks for this score, in thousandths, and so many seconds.
+fn asking(world: &mut World, tag: u8, min_score: u32, secs: u64) -> crate::invoice::InvoiceId {
+    let mut draft = draft(vec![required(tag, 1000, None)], world.expiry());
+    let min_score = ProofScore::from_thousandths(min_score).unwrap();
+    draft.zero_conf = Some(ZeroConf { min_score, wait: Duration::from_secs(secs) });
+    world.create_draft(tag, draft)
+}
+
+#[test]
+fn held_until_the_score_is_there_and_the_time_has_passed() {
+    for score_first in [true, false] {
+        let mut world = World::new();
+        let id = asking(&mut world, 1, 1000, 3);
+        let tx = world.pay(&[(1, 1000)]);
+        world.mempool(&tx);
+        assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld]));
+        assert_eq!(world.credit(&tx, 0).unwrap().state, CreditState::Held);
+        assert_eq!(world.statement(id).standing().amount_paid, 0);
+        if score_first {
+            world.appraise(&tx, 1000);
+            world.tick_after(2);
+            assert_eq!(world.status(id), Status::Pending);
+            world.tick_after(1);
+        } else {
+            world.tick_after(10);
+            assert_eq!(world.status(id), Status::Pending);
+            world.appraise(&tx, 1000);
+        }
+        assert_eq!((world.status(id), world.news(id)), (Status::Paid, vec![PaymentHeld, PaymentReceived]));
+        assert_eq!(world.statement(id).standing().settlement.unwrap().paid_at, world.now);
+        world.block(&[&tx]);
+        assert_eq!(world.news(id), [PaymentHeld, PaymentReceived, PaymentConfirmed]);
+    }
+}
+
+#[test]
+fn asking_for_nothing_holds_nothing() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 0, 0);
+    let tx = world.pay(&[(1, 1000)]);
+    world.mempool(&tx);
+    assert_eq!(world.news(id), [PaymentReceived]);
+}
+
+#[test]
+fn a_low_score_waits_for_a_better_one_or_a_block() {
+    let mut world = World::new();
+    let ids = [1, 2].map(|tag| asking(&mut world, tag, 1000, 3));
+    let txs = [world.pay(&[(1, 1000)]), world.pay(&[(2, 1000)])];
+    for tx in &txs {
+        world.mempool(tx);
+        world.appraise(tx, 250);
+    }
+    world.tick_after(60);
+    assert!(ids.iter().all(|id| world.status(*id) == Status::Pending));
+    // An ancestor was mined.
+    world.appraise(&txs[0], 1000);
+    assert_eq!(world.news(ids[0]), [PaymentHeld, PaymentReceived]);
+    world.block(&[&txs[1]]);
+    assert_eq!(world.news(ids[1]), [PaymentHeld, PaymentReceived, PaymentConfirmed]);
+    assert_eq!(world.statement(ids[1]).standing().settlement.unwrap().via, Via::Mempool);
+}
+
+#[test]
+fn a_proof_in_the_meantime_leaves_it_to_a_block() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 0, 3);
+    let tx = world.pay(&[(1, 1000)]);
+    world.mempool(&tx);
+    world.proven(&[&tx]);
+    world.proven(&[&tx]);
+    world.tick_after(60);
+    world.appraise(&tx, 1000);
+    assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld, DoubleSpendDetected]));
+    assert_eq!(world.statement(id).state.double_spend, DoubleSpend::Proof);
+    world.block(&[&tx]);
+    assert_eq!(world.status(id), Status::Confirmed);
+}
+
+#[test]
+fn so_does_a_rival() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 0, 3);
+    let coin = world.coin();
+    let tx = transaction(&[coin], &[(1, 1000, None)]);
+    let thief = transaction(&[coin], &[(9, 900, None)]);
+    world.mempool(&tx);
+    world.seen(&thief);
+    world.tick_after(60);
+    assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld, DoubleSpendDetected]));
+    // Met after the thief it is in no less danger.
+    let mut world = World::new();
+    let ids = [asking(&mut world, 1, 0, 3), asking(&mut world, 9, 0, 3)];
+    world.mempool(&thief);
+    world.mempool(&tx);
+    world.tick_after(60);
+    assert!(ids.iter().all(|id| world.status(*id) == Status::Pending));
+}
+
+#[test]
+fn while_it_is_held() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 1000, 3);
+    let tx = world.pay(&[(1, 1000)]);
+    assert_eq!(world.claim(id, &tx), Claimed::Open);
+    world.mempool(&tx);
+    // The same again is the same success; another payer is told; it can't be withdrawn; it does not expire.
+    assert_eq!(world.claim(id, &tx), Claimed::AlreadyCredited);
+    let other = world.pay(&[(1, 1000)]);
+    assert_eq!(world.claim(id, &other), Claimed::Refused(Refusal::Held));
+    assert_eq!(world.cancel(id), Managed::Paid);
+    world.tick_after(world::LIFE * 2);
+    assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld]));
+    // What comes on top is credited all the same.
+    world.mempool(&other);
+    assert_eq!(world.credits(id), [(0, 1000), (0, 1000)]);
+    world.lost(&other);
+    // Lost, it waits no more.
+    world.lost(&tx);
+    world.tick();
+    assert_eq!(world.status(id), Status::Expired);
+    // Found again, it waits anew for what it asked, and was seen in time.
+    world.mempool(&tx);
+    assert_eq!(world.status(id), Status::Expired);
+    world.appraise(&tx, 1000);
+    assert_eq!(world.status(id), Status::Paid);
+    assert!(!world.statement(id).standing().settlement.unwrap().late);
+}
+
+#[test]
+fn what_counted_is_not_held_again_by_a_reorg() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 1000, 3);
+    let tx = world.pay(&[(1, 1000)]);
+    world.block(&[&tx]);
+    assert_eq!(world.news(id), [PaymentReceived, PaymentConfirmed]);
+    world.disconnect();
+    assert_eq!(world.status(id), Status::Paid);
+    world.lost(&tx);
+    world.mempool(&tx);
+    assert_eq!(world.status(id), Status::Pending, "what was lost waits anew");
+}
+
+#[test]
+fn moved_to_an_invoice_that_asks_something_else() {
+    let mut world = World::new();
+    let careful = asking(&mut world, 1, 1000, 3);
+    let easy = world.create(2, &[(2, 1000)]);
+    let tx = world.pay(&[(1, 1000)]);
+    world.mempool(&tx);
+    world.assign(tx.outpoint(0), easy);
+    assert_eq!((world.status(careful), world.status(easy)), (Status::Pending, Status::Paid));
+    world.assign(tx.outpoint(0), careful);
+    assert_eq!((world.status(careful), world.status(easy)), (Status::Pending, Status::Pending));
+    assert_eq!(world.credit(&tx, 0).unwrap().state, CreditState::Held);
+    world.tick_after(5);
+    world.appraise(&tx, 1000);
+    assert_eq!(world.status(careful), Status::Paid);
+}
+
+#[test]
+fn a_part_is_held_as_well() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 0, 3);
+    let txs = [world.pay(&[(1, 400)]), world.pay(&[(1, 600)])];
+    world.mempool(&txs[0]);
+    world.tick_after(3);
+    assert_eq!(world.news(id), [PaymentHeld, PartialPayment]);
+    world.mempool(&txs[1]);
+    world.tick_after(3);
+    assert_eq!(world.news(id), [PaymentHeld, PartialPayment, PaymentHeld, PaymentReceived]);
+}
+
+#[test]
+fn a_proof_is_told_once_for_each_that_stands_and_falls_with_it() {
+    let mut world = World::new();
+    let ids = [1, 2].map(|tag| world.create(tag, &[(tag, 1000)]));
+    let coin = world.coin();
+    let parent = transaction(&[coin], &[(1, 1000, None), (9, 5, None)]);
+    let child = transaction(&[parent.outpoint(1)], &[(2, 1000, None)]);
+    world.mempool(&parent);
+    world.mempool(&child);
+    // The node names the parent, and the child as its descendant.
+    world.proven(&[&parent]);
+    world.proven(&[&parent, &child]);
+    for id in ids {
+        assert_eq!(world.news(id), [PaymentReceived, DoubleSpendDetected]);
+        assert_eq!(world.status(id), Status::Paid, "a proof does not say who wins");
+        assert_eq!(world.statement(id).state.double_spend, DoubleSpend::Proof);
+    }
+    // Unknown ones, and those in a block, are no news.
+    let stranger = world.pay(&[(7, 1)]);
+    world.proven(&[&stranger]);
+    assert!(!world.changed);
+    world.block(&[&parent]);
+    let news = world.news(ids[0]);
+    world.proven(&[&parent]);
+    assert_eq!(world.news(ids[0]), news);
+}
+
+#[test]
+fn a_score_is_kept_and_told_to_nobody() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000)]);
+    let tx = world.pay(&[(1, 1000)]);
+    world.mempool(&tx);
+    world.appraise(&tx, 250);
+    assert_eq!(world.credit(&tx, 0).unwrap().risk.score, ProofScore::from_thousandths(250));
+    world.appraise(&tx, 250);
+    assert!(!world.changed);
+    assert_eq!(world.news(id), [PaymentReceived]);
+}
