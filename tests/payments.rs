@@ -335,6 +335,50 @@ on_every_node!(a_double_spend_in_a_block_is_told, async |node| {
     Ok(())
 });
 
+on_every_node!(a_double_spend_proof_is_told_within_a_second, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let (id, address) = shop.invoice(8_000).await?;
+    let transaction = shop.payer.sign(&address, 8_000)?;
+    shop.node.send(&consensus::serialize(&transaction))?;
+    shop.until(&id, "paid").await?;
+    let mut socket = shop.socket(&id, 2).await?;
+    let rival = shop.payer.wallet.double_spend(&transaction, PayOptions::default())?;
+    ensure!(shop.node.send(&consensus::serialize(&rival)).is_err(), "the node keeps the first one");
+    let event = socket.next_within(Duration::from_secs(5)).await?;
+    ensure!(event["type"] == "double_spend_detected", "{event}");
+    ensure!(event["invoice"]["double_spend"] == "proof" && event["invoice"]["status"] == "paid", "{event}");
+    let risk = &event["invoice"]["payments"][0]["zero_conf"];
+    ensure!(risk["double_spend"] == "proof" && risk["seen_at"].is_string(), "{event}");
+    shop.payer.mine(&*shop.node, 1)?;
+    let invoice = shop.until(&id, "confirmed").await?;
+    ensure!(invoice["payments"][0]["zero_conf"].is_null(), "{invoice}");
+    Ok(())
+});
+
+on_every_node!(a_held_payment_counts_when_it_is_safe_enough, async |node| {
+    let mut shop = Shop::open(node, &[]).await?;
+    let address = shop.payee.new_address()?;
+    let body = json!({
+        "outputs": [{"address": address, "amount": 8_000}],
+        "zero_conf": {"min_score": 1.0, "wait_ms": 2000},
+    });
+    let invoice = shop.create(&body).await?;
+    ensure!(invoice["zero_conf"] == json!({"min_score": 1.0, "wait_ms": 2000}), "{invoice}");
+    let id = id(&invoice)?;
+    let transaction = shop.payer.sign(&address, 8_000)?;
+    let raw = raw_hex(&transaction);
+    let held = shop.pay(&id, &raw).await?.expect(200)?;
+    ensure!(held["status"] == "pending" && held["payments"][0]["state"] == "held", "{held}");
+    let other = shop.payer.sign(&address, 8_000)?;
+    let refused = shop.pay(&id, &raw_hex(&other)).await?;
+    ensure!(refused.status == 400 && refused.body.contains("being checked"), "{refused:?}");
+    let paid = shop.until(&id, "paid").await?;
+    ensure!(paid["payments"][0]["zero_conf"]["dsproof_score"] == 1.0, "{paid}");
+    let kinds = shop.events_until(&id, "payment_received").await?;
+    ensure!(kinds == ["invoice_created", "payment_held", "payment_received"], "{kinds:?}");
+    Ok(())
+});
+
 on_every_node!(a_reorg_takes_a_confirmation_back_and_gives_it_again, async |node| {
     let mut shop = Shop::open(node, &[]).await?;
     let (id, address) = shop.invoice(8_000).await?;

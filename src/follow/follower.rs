@@ -17,10 +17,11 @@ use tokio::{
 };
 
 use super::{
-    Answer, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey, Surveyed,
+    Alarm, Answer, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey,
+    Surveyed,
 };
 use crate::{
-    bch::{Block, Network, Transaction},
+    bch::{Block, Network, Transaction, Txid},
     engine::{Engine, EngineError, Sightings},
     ledger::{Action, View},
     node::{Lane, NodeError, Rpc, Signal, Topic},
@@ -157,7 +158,8 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                     tracing::warn!(dropped, "ZMQ messages came faster than they were read");
                     self.wake.notify_one();
                 }
-                Signal::Block(_) | Signal::DoubleSpend(_) => self.wake.notify_one(),
+                Signal::Block(_) => self.wake.notify_one(),
+                Signal::DoubleSpend(txid) => self.sound(txid),
             }
         }
     }
@@ -195,6 +197,32 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             }
             drop(permit);
         });
+    }
+
+    /// Looks at once whom a double spend proof concerns.
+    fn sound(&self, txid: Txid) {
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            self.wake.notify_one();
+            return;
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = this.finish_alarm(Alarm::of(txid)).await {
+                tracing::info!(%error, %txid, "a double spend proof is left to the next pass");
+                this.wake.notify_one();
+            }
+            drop(permit);
+        });
+    }
+
+    async fn finish_alarm(&self, mut alarm: Alarm) -> Result<(), FollowError> {
+        let mut answer = Answer::Begin;
+        loop {
+            match self.perform(alarm.on(answer, &*self.store)?).await? {
+                Performed::Answer(next) => answer = next,
+                Performed::Done(()) => return Ok(()),
+            }
+        }
     }
 
     async fn finish_meeting(&self, mut meeting: Meeting, mut step: Step<()>) -> Result<(), FollowError> {

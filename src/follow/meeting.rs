@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, FollowError, Memory, Moment, Step, matters::matters};
+use super::{Answer, FollowError, Memory, Moment, Step, appraisal::Appraisal, matters::matters};
 use crate::{
     bch::Transaction,
     engine::Sightings,
@@ -30,6 +30,7 @@ enum Stage {
     Seen,
     Entry,
     Mempool,
+    Appraise(Appraisal),
 }
 
 impl Meeting {
@@ -64,9 +65,11 @@ impl Meeting {
                     self.memory.examined(txid);
                     return Ok(Step::Done(()));
                 }
-                let known = Reads::<Transactions>::get(view, &txid)?;
-                if known.is_some_and(|known| matches!(known.place, Place::Mempool | Place::Block { .. })) {
-                    return Ok(Step::Done(()));
+                match Reads::<Transactions>::get(view, &txid)?.map(|known| known.place) {
+                    Some(Place::Block { .. }) => return Ok(Step::Done(())),
+                    // A submission, most likely: credited before the node's word of it came here.
+                    Some(Place::Mempool) => return self.appraise(view),
+                    Some(Place::Claimed | Place::Seen | Place::Lost) | None => {}
                 }
                 tracing::debug!(%txid, "a transaction matches");
                 self.stage = Stage::Seen;
@@ -86,10 +89,20 @@ impl Meeting {
             }
             (Stage::Mempool, Answer::Applied(_)) => {
                 self.memory.examined(txid);
-                Ok(Step::Done(()))
+                self.appraise(view)
             }
+            (Stage::Appraise(mut appraisal), answer) => appraisal.on(answer, &self.memory),
             _ => Err(FollowError::Confused),
         }
+    }
+
+    fn appraise<V: View>(&mut self, view: &V) -> Result<Step<()>, FollowError> {
+        let Some(mut appraisal) = Appraisal::of(self.transaction.txid(), &self.memory, view)? else {
+            return Ok(Step::Done(()));
+        };
+        let step = appraisal.on(Answer::Begin, &self.memory)?;
+        self.stage = Stage::Appraise(appraisal);
+        Ok(step)
     }
 
     fn observed(&self, observation: Observation) -> Step<()> {

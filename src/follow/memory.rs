@@ -17,6 +17,10 @@ pub struct Memory {
 struct Inner {
     /// Transactions of the mempool that were examined to the end: they match nothing, or their credit is on disk.
     examined: HashSet<Txid, foldhash::fast::RandomState>,
+    /// Transactions of the mempool whose score the node was asked for.
+    appraised: HashSet<Txid, foldhash::fast::RandomState>,
+    /// Transactions of the mempool whose double spend proof was looked at.
+    proven: HashSet<Txid, foldhash::fast::RandomState>,
     /// Tracked transactions that were not in the mempool, and for how many complete passes in a row.
     absent: HashMap<Txid, u32, foldhash::fast::RandomState>,
     /// Whether the blocks before the start were recalled.
@@ -79,11 +83,39 @@ impl Memory {
         self.inner.lock().examined.clear();
     }
 
+    /// Whether the node was asked for the score of a transaction.
+    pub(super) fn is_appraised(&self, txid: &Txid) -> bool {
+        self.inner.lock().appraised.contains(txid)
+    }
+
+    /// Notes that the node was asked for the score of a transaction, or need not be.
+    pub(super) fn appraised(&self, txid: Txid) {
+        self.inner.lock().appraised.insert(txid);
+    }
+
+    /// Forgets what was appraised: a block makes some ancestors weigh no more.
+    pub(super) fn forget_appraised(&self) {
+        self.inner.lock().appraised.clear();
+    }
+
+    /// Takes the transactions that there are proofs for, and gives those that were not looked at yet.
+    pub(super) fn unknown_proofs(&self, proven: Vec<Txid>) -> Vec<Txid> {
+        let mut inner = self.inner.lock();
+        inner.proven.retain(|txid| proven.contains(txid));
+        proven.into_iter().filter(|txid| !inner.proven.contains(txid)).collect()
+    }
+
+    /// Notes that the proof of a transaction was looked at.
+    pub(super) fn proof_examined(&self, txid: Txid) {
+        self.inner.lock().proven.insert(txid);
+    }
+
     /// Forgets everything but the mempool of a complete pass. Gives what left it since.
     pub(super) fn pass_ended(&self, mempool: &HashSet<Txid, foldhash::fast::RandomState>) -> Vec<Txid> {
         let mut inner = self.inner.lock();
         inner.complete = true;
         inner.absent.retain(|txid, _| !mempool.contains(txid));
+        inner.appraised.retain(|txid| mempool.contains(txid));
         inner.examined.extract_if(|txid| !mempool.contains(txid)).collect()
     }
 

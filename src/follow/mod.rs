@@ -9,10 +9,15 @@
 //! not show may be missing because the node is in the middle of a reorg; so it is taken for lost only after two
 //! complete passes without it, and after the node refused to take it again.
 //!
+//! A payment that is not in a block can be spent again. What the node knows of that is asked where it is told (a
+//! double spend proof by ZMQ: an [`Alarm`]) and in every pass, and each payment is appraised once.
+//!
 //! [`Pass`], [`Meeting`] (one transaction from ZMQ) and [`Survey`] (who the node is, what it publishes) are state
 //! machines without I/O: each asks for one thing at a time, a [`Step`], and is given an [`Answer`].
 //! [`Follower`] is the thin loop around them. It never writes the store; it only sends inputs to the engine.
 
+mod alarm;
+mod appraisal;
 mod follower;
 mod health;
 mod matters;
@@ -24,6 +29,7 @@ mod step;
 mod survey;
 mod walk;
 
+pub use alarm::Alarm;
 pub use follower::{Follower, FollowerSettings};
 pub use health::{Health, Reason};
 pub use meeting::Meeting;

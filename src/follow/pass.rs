@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Answer, FollowError, Memory, Moment, Step, matters::matters, recall::Recall, walk::Walk};
+use super::{
+    Alarm, Answer, FollowError, Memory, Moment, Step, appraisal::Appraisal, matters::matters, recall::Recall,
+    walk::Walk,
+};
 use crate::{
     bch::{BlockHash, Transaction, Txid},
     engine::Sightings,
@@ -23,6 +26,9 @@ const CHUNK: usize = 1000;
 /// For how many complete passes a tracked transaction is absent before it is sent again.
 const ABSENT_PASSES: u32 = 2;
 
+/// How many payments a pass appraises at most: each keeps the node from everything else for up to a tenth of a second.
+const MOST_APPRAISALS: u32 = 20;
+
 /// How often a tip that moved under the pass is followed before the pass gives up, and is begun anew later.
 const MOST_TIPS: u32 = 100;
 
@@ -39,6 +45,12 @@ pub struct Pass {
     unknown: VecDeque<Txid>,
     fetched: VecDeque<Arc<Transaction>>,
     gone: VecDeque<Txid>,
+    /// Tracked transactions that the mempool has, and that may have to be appraised.
+    there: VecDeque<Txid>,
+    /// Transactions with a double spend proof that was not looked at yet.
+    proven: VecDeque<Txid>,
+    /// How many were appraised.
+    appraisals: u32,
     /// Whether what is absent may be counted.
     judge_absence: bool,
 }
@@ -67,6 +79,9 @@ enum Stage {
     Resend(Txid),
     Lose(Txid),
     Return(Txid),
+    Appraise(Appraisal),
+    Proofs,
+    Alarm(Txid, Alarm),
 }
 
 impl Pass {
@@ -83,6 +98,9 @@ impl Pass {
             unknown: VecDeque::new(),
             fetched: VecDeque::new(),
             gone: VecDeque::new(),
+            there: VecDeque::new(),
+            proven: VecDeque::new(),
+            appraisals: 0,
             judge_absence,
         }
     }
@@ -121,6 +139,7 @@ impl Pass {
             (Stage::Walk(walk), answer) => match walk.on(answer, view)?.within() {
                 Some(step) => Ok(step),
                 None => {
+                    self.memory.forget_appraised();
                     if let Some(height) = walk.undone_from() {
                         self.memory.forget_examined();
                         if walk.went_back() {
@@ -147,6 +166,7 @@ impl Pass {
             }
             (Stage::Observe(txid), Answer::Applied(_)) => {
                 self.memory.examined(*txid);
+                self.there.push_back(*txid);
                 self.examine(view, moment)
             }
             (Stage::Resend(txid), Answer::Node(Reply::Sent(sent))) => {
@@ -157,6 +177,21 @@ impl Pass {
                 self.memory.settled(txid);
                 self.resend(view)
             }
+            (Stage::Appraise(appraisal), answer) => match appraisal.on(answer, &self.memory)?.within() {
+                Some(step) => Ok(step),
+                None => self.appraise(view),
+            },
+            (Stage::Proofs, Answer::Node(Reply::DoubleSpendProofs(txids))) => {
+                self.proven = self.memory.unknown_proofs(txids).into();
+                self.sound_alarms(view)
+            }
+            (Stage::Alarm(txid, alarm), answer) => match alarm.on(answer, view)?.within() {
+                Some(step) => Ok(step),
+                None => {
+                    self.memory.proof_examined(*txid);
+                    self.sound_alarms(view)
+                }
+            },
             _ => Err(FollowError::Confused),
         }
     }
@@ -255,13 +290,12 @@ impl Pass {
         for txid in self.memory.pass_ended(&self.mempool) {
             self.sightings.left(txid);
         }
-        if !self.judge_absence || self.memory.is_behind() {
-            return Ok(Step::Done(PassEnd::Complete));
-        }
+        let judge_absence = self.judge_absence && !self.memory.is_behind();
         for txid in std::mem::take(&mut self.tracked) {
             if self.mempool.contains(&txid) {
                 self.memory.settled(&txid);
-            } else if self.memory.absent(txid) >= ABSENT_PASSES {
+                self.there.push_back(txid);
+            } else if judge_absence && self.memory.absent(txid) >= ABSENT_PASSES {
                 self.gone.push_back(txid);
             }
         }
@@ -277,6 +311,33 @@ impl Pass {
                     return Ok(Step::Ask(Request::Send(record.raw)));
                 }
                 _ => self.memory.settled(&txid),
+            }
+        }
+        if self.there.is_empty() {
+            // Nothing of ours can be spent again.
+            return Ok(Step::Done(PassEnd::Complete));
+        }
+        self.stage = Stage::Proofs;
+        Ok(Step::Ask(Request::DoubleSpendProofs))
+    }
+
+    fn sound_alarms<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        let Some(txid) = self.proven.pop_front() else { return self.appraise(view) };
+        let mut alarm = Alarm::of(txid);
+        let step = alarm.on(Answer::Begin, view)?;
+        self.stage = Stage::Alarm(txid, alarm);
+        step.within().ok_or(FollowError::Confused)
+    }
+
+    fn appraise<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        while self.appraisals < MOST_APPRAISALS
+            && let Some(txid) = self.there.pop_front()
+        {
+            if let Some(mut appraisal) = Appraisal::of(txid, &self.memory, view)? {
+                self.appraisals += 1;
+                let step = appraisal.on(Answer::Begin, &self.memory)?;
+                self.stage = Stage::Appraise(appraisal);
+                return step.within().ok_or(FollowError::Confused);
             }
         }
         Ok(Step::Done(PassEnd::Complete))

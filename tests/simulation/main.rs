@@ -6,6 +6,7 @@
 //! socket, starts a thread or asks the time: the same test is the same run, always.
 
 mod following;
+mod holding;
 mod node;
 mod submitting;
 mod town;

@@ -7,8 +7,10 @@ use bitcoincash::{OutPoint, ScriptBuf, TxIn, consensus};
 use jppd::{
     bch::{Address, Block, FeeRate, Network, Transaction, Txid},
     engine::Sightings,
-    follow::{self, FollowError, Meeting, Memory, Pass, PassEnd},
-    invoice::{Draft, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Statement, Timestamp, Via},
+    follow::{self, Alarm, FollowError, Meeting, Memory, Pass, PassEnd},
+    invoice::{
+        Draft, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Statement, Timestamp, Via, ZeroConf,
+    },
     ledger::{
         self, Action, Created, Creation, Event, EventKind, Input, MemoryView, Outcome, Reads, Rules,
         tables::Counters,
@@ -163,8 +165,36 @@ impl Town {
         self.invoice_of(&[(script.clone(), satoshis)])
     }
 
+    /// An invoice for one output that holds payments back until they have this score and so many seconds have passed.
+    pub(crate) fn careful_invoice(
+        &mut self,
+        satoshis: u64,
+        min_score: &str,
+        secs: u64,
+    ) -> Result<(InvoiceId, String)> {
+        let script = nobody(200 + self.invoices);
+        let id = self.careful_invoice_of(&script, satoshis, min_score, secs)?;
+        Ok((id, address_of(&script)?))
+    }
+
+    /// The same for a script of one's own.
+    pub(crate) fn careful_invoice_of(
+        &mut self,
+        script: &ScriptBuf,
+        satoshis: u64,
+        min_score: &str,
+        secs: u64,
+    ) -> Result<InvoiceId> {
+        let zero_conf = ZeroConf { min_score: min_score.parse()?, wait: Duration::from_secs(secs) };
+        self.invoice_with(&[(script.clone(), satoshis)], Some(zero_conf))
+    }
+
     /// The same for several outputs.
     pub(crate) fn invoice_of(&mut self, asked: &[(ScriptBuf, u64)]) -> Result<InvoiceId> {
+        self.invoice_with(asked, None)
+    }
+
+    fn invoice_with(&mut self, asked: &[(ScriptBuf, u64)], zero_conf: Option<ZeroConf>) -> Result<InvoiceId> {
         self.invoices += 1;
         let id = InvoiceId::from_bytes([self.invoices; 16]);
         let mut outputs = Vec::new();
@@ -179,7 +209,7 @@ impl Town {
             expires: self.now.after(Duration::from_secs(900)),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
-            zero_conf: None,
+            zero_conf,
         };
         let creation = Creation { id, merchant: Merchant::named("shop"), draft, idempotency: None };
         let outcome = self.apply(Action::Create(Box::new(creation)))?;
@@ -268,11 +298,25 @@ impl Town {
     /// What the node published since the last time reaches the follower.
     pub(crate) fn hear(&mut self) -> Result<()> {
         for published in self.chain.take_events() {
-            if let Published::Transaction { raw, .. } = published {
-                self.meet(raw)?;
+            match published {
+                Published::Transaction { raw, .. } => self.meet(raw)?,
+                Published::DoubleSpend { txid, .. } => self.sound(txid)?,
+                Published::Block { .. } => {}
             }
         }
         Ok(())
+    }
+
+    fn sound(&mut self, txid: Txid) -> Result<()> {
+        let mut alarm = Alarm::of(txid);
+        let mut answer = follow::Answer::Begin;
+        loop {
+            let step = alarm.on(answer, &self.view)?;
+            match self.follow(step)? {
+                Ok(next) => answer = next,
+                Err(()) => return Ok(()),
+            }
+        }
     }
 
     fn meet(&mut self, raw: bytes::Bytes) -> Result<()> {

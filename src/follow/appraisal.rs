@@ -1,0 +1,57 @@
+//! How safe a payment is that is not in a block.
+
+use super::{Answer, FollowError, Memory, Step};
+use crate::{
+    bch::{OutPoint, ProofScore, Txid},
+    ledger::{
+        Action, ReadError, Reads, View,
+        tables::{Credits, Transactions},
+    },
+    node::{Reply, Request},
+};
+
+/// Asks the node how well double spend proofs protect a payment: once, and once more after each block as long as that is
+/// not the best there is, for ancestors that are mined weigh no more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Appraisal {
+    txid: Txid,
+}
+
+impl Appraisal {
+    /// The appraisal of a tracked transaction, if it needs one.
+    pub(super) fn of<V: View>(txid: Txid, memory: &Memory, view: &V) -> Result<Option<Self>, ReadError> {
+        if memory.is_appraised(&txid) {
+            return Ok(None);
+        }
+        let needs = needs_appraisal(txid, view)?;
+        if !needs {
+            memory.appraised(txid);
+        }
+        Ok(needs.then_some(Self { txid }))
+    }
+
+    /// Takes an answer and says what is next.
+    pub(super) fn on(&mut self, answer: Answer, memory: &Memory) -> Result<Step<()>, FollowError> {
+        match answer {
+            Answer::Begin => Ok(Step::Ask(Request::ProofScore(self.txid))),
+            Answer::Node(Reply::ProofScore(score)) => {
+                memory.appraised(self.txid);
+                Ok(Step::Apply(Box::new(Action::Appraised { txid: self.txid, score })))
+            }
+            Answer::Applied(_) => Ok(Step::Done(())),
+            Answer::Node(_) | Answer::Decoded(_) => Err(FollowError::Confused),
+        }
+    }
+}
+
+/// Whether a transaction is in the mempool as far as we know, pays an invoice, and could do with a better score.
+fn needs_appraisal<V: View>(txid: Txid, view: &V) -> Result<bool, ReadError> {
+    let Some(record) = Reads::<Transactions>::get(view, &txid)? else { return Ok(false) };
+    for vout in 0..record.outputs {
+        let credit = Reads::<Credits>::get(view, &OutPoint { txid, vout })?;
+        if credit.is_some_and(|credit| credit.risk.score != Some(ProofScore::FULL)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

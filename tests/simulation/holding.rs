@@ -1,0 +1,157 @@
+//! Payments outside a block: how safe they are, whom a double spend proof concerns, and what waits for that.
+
+use anyhow::{Result, ensure};
+use bitcoincash::OutPoint;
+use jppd::{
+    bch::ProofScore,
+    invoice::{CreditState, DoubleSpend, InvoiceId},
+    ledger::{Action, EventKind},
+    submit::Accepted,
+};
+use regtest::wallet::PayOptions;
+
+use crate::town::{Town, txid};
+
+fn score(town: &Town, id: InvoiceId) -> Result<Option<ProofScore>> {
+    Ok(town.statement(id)?.credits[0].risk.score)
+}
+
+/// Somebody tries to spend the coins of a transaction again: the node refuses it, and makes a proof.
+fn attack(town: &mut Town, tx: &bitcoincash::Transaction) -> Result<()> {
+    let rival = town.payer.double_spend(tx, PayOptions::default())?;
+    ensure!(town.broadcast(&rival).is_err(), "the first one stays");
+    Ok(())
+}
+
+#[test]
+fn a_payment_is_appraised_however_it_came() -> Result<()> {
+    let mut town = Town::open()?;
+    // By ZMQ at once.
+    let (heard, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    ensure!(score(&town, heard)? == Some(ProofScore::FULL));
+    // With ZMQ silent, in a pass.
+    let (silent, address) = town.fresh_invoice(20_000)?;
+    let tx = town.sign(&address, 20_000)?;
+    town.broadcast(&tx)?;
+    town.chain.take_events();
+    town.pass()?;
+    ensure!(score(&town, silent)? == Some(ProofScore::FULL));
+    // Submitted: credited before ZMQ has a word.
+    let (submitted, address) = town.fresh_invoice(30_000)?;
+    let tx = town.sign(&address, 30_000)?;
+    ensure!(town.pay(submitted, &tx)? == Ok(Accepted::Credited));
+    ensure!(score(&town, submitted)?.is_none());
+    town.hear()?;
+    ensure!(score(&town, submitted)? == Some(ProofScore::FULL));
+    Ok(())
+}
+
+#[test]
+fn a_held_payment_counts_when_its_wait_is_over() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.careful_invoice(10_000, "1.0", 3)?;
+    let tx = town.sign(&address, 10_000)?;
+    ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited), "held is a success");
+    ensure!(town.status(id)? == "pending" && town.news(id)? == [EventKind::PaymentHeld]);
+    // The same again is the same success.
+    ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited));
+    town.hear()?;
+    town.wait(3);
+    ensure!(town.status(id)? == "pending", "time alone is no input");
+    town.apply(Action::Tick { judge_expiry: true })?;
+    ensure!(town.status(id)? == "paid");
+    ensure!(town.news(id)? == [EventKind::PaymentHeld, EventKind::PaymentReceived]);
+    Ok(())
+}
+
+#[test]
+fn a_proof_is_told_by_zmq_or_by_the_next_pass() -> Result<()> {
+    for silent in [false, true] {
+        let mut town = Town::open()?;
+        let (id, address) = town.fresh_invoice(10_000)?;
+        let tx = town.sign(&address, 10_000)?;
+        town.broadcast(&tx)?;
+        town.hear()?;
+        attack(&mut town, &tx)?;
+        if silent {
+            town.chain.take_events();
+            town.pass()?;
+        } else {
+            town.hear()?;
+        }
+        let warned = [EventKind::PaymentReceived, EventKind::DoubleSpendDetected];
+        ensure!(town.news(id)? == warned, "silent: {silent}, {:?}", town.news(id)?);
+        ensure!(town.statement(id)?.state.double_spend == DoubleSpend::Proof);
+        ensure!(town.status(id)? == "paid", "a proof does not say who wins");
+        town.pass()?;
+        town.hear()?;
+        ensure!(town.news(id)? == warned, "once");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_attack_on_a_parent_that_is_nobody_s_business_concerns_its_child() -> Result<()> {
+    for silent in [false, true] {
+        let mut town = Town::open()?;
+        // The parent pays somebody else; nothing of it is on record here.
+        let (_, parent) = town.pay_nobody(199, 10_000)?;
+        let change = OutPoint { txid: txid(&parent), vout: 1 };
+        let (id, child) = town.invoice_swept(&[change])?;
+        town.broadcast(&child)?;
+        town.hear()?;
+        ensure!(town.status(id)? == "paid");
+        attack(&mut town, &parent)?;
+        if silent {
+            town.chain.take_events();
+            town.pass()?;
+        } else {
+            town.hear()?;
+        }
+        let warned = [EventKind::PaymentReceived, EventKind::DoubleSpendDetected];
+        ensure!(town.news(id)? == warned, "silent: {silent}, {:?}", town.news(id)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_held_payment_with_a_proof_waits_for_its_block() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.careful_invoice(10_000, "0", 3)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    attack(&mut town, &tx)?;
+    town.hear()?;
+    town.wait(60);
+    town.apply(Action::Tick { judge_expiry: true })?;
+    ensure!(town.status(id)? == "pending");
+    ensure!(town.statement(id)?.credits[0].state == CreditState::Held);
+    town.mine()?;
+    town.pass()?;
+    ensure!(town.status(id)? == "confirmed");
+    Ok(())
+}
+
+#[test]
+fn a_better_score_is_asked_for_after_a_block() -> Result<()> {
+    let mut town = Town::open()?;
+    // The proof is for the parent, so the child's score is 0; the wait begins after it was told of.
+    let (_, parent) = town.pay_nobody(199, 10_000)?;
+    attack(&mut town, &parent)?;
+    town.hear()?;
+    let change = OutPoint { txid: txid(&parent), vout: 1 };
+    let sweep = town.sweep(&[change])?;
+    let output = sweep.output[0].clone();
+    let id = town.careful_invoice_of(&output.script_pubkey, output.value.to_sat(), "1.0", 0)?;
+    town.broadcast(&sweep)?;
+    town.hear()?;
+    ensure!(score(&town, id)? == ProofScore::from_thousandths(0) && town.status(id)? == "pending");
+    town.mine_these(vec![parent])?;
+    town.pass()?;
+    ensure!(score(&town, id)? == Some(ProofScore::FULL) && town.status(id)? == "paid");
+    Ok(())
+}
