@@ -104,7 +104,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
         rpc.clone(),
         sightings,
         health.clone(),
-        FollowerSettings::new(config.node.network, topics(config)),
+        follower_settings(config),
     );
     let (end, ending) = watch::channel(false);
     let following = tokio::spawn(follower.run(signals, ending));
@@ -257,6 +257,14 @@ fn topics(config: &Config) -> Vec<Topic> {
     .collect()
 }
 
+fn follower_settings(config: &Config) -> FollowerSettings {
+    FollowerSettings {
+        heartbeat: config.follow.heartbeat,
+        rebroadcast: config.follow.rebroadcast,
+        ..FollowerSettings::new(config.node.network, topics(config))
+    }
+}
+
 fn rules(config: &Config) -> Rules {
     Rules {
         submission_grace: config.invoice.submission_grace,
@@ -305,6 +313,9 @@ mod tests {
     fn rooms_below_have_the_defaults_of_the_configuration() {
         let config = Config::default();
         assert_eq!(api_settings(&config).limits, Limits::default());
+        let (follower, own) =
+            (follower_settings(&config), FollowerSettings::new(config.node.network, topics(&config)));
+        assert_eq!((follower.heartbeat, follower.rebroadcast), (own.heartbeat, own.rebroadcast));
         assert_eq!(rules(&config), Rules { retention: Some(config.invoice.retention), ..Rules::default() });
     }
 }

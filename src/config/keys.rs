@@ -134,6 +134,16 @@ pub const KEYS: &[Key] = &[
     key!(node.zmq_rawtx, Maybe(Endpoint), "where the node publishes `rawtx`"),
     key!(node.zmq_hashblock, Maybe(Endpoint), "where the node publishes `hashblock`"),
     key!(node.zmq_hashds, Maybe(Endpoint), "where the node publishes `hashds`"),
+    key!(
+        follow.heartbeat,
+        Span(Duration::from_millis(100), seconds(60)),
+        "the shortest pause between two passes over chain and mempool"
+    ),
+    key!(
+        follow.rebroadcast,
+        Truth,
+        "whether a payment that left the mempool is sent again before it is taken for lost"
+    ),
     key!(store.path, FilePath, "the folder of the database"),
     key!(http.listen, Listen, "where wallets and merchants are answered"),
     key!(http.public_url, PUBLIC_URL, "the same as the world sees it; without it, `http://` and `listen`"),

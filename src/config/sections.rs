@@ -16,6 +16,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Config {
     /// `[node]`: where the node is and how to talk to it.
     pub node: NodeConfig,
+    /// `[follow]`: how the node is followed.
+    pub follow: FollowConfig,
     /// `[store]`: where the data is.
     pub store: StoreConfig,
     /// `[http]`: what wallets and merchants reach.
@@ -65,6 +67,15 @@ pub enum Credentials<'a> {
         /// The file with the password, see [`super::read_password`].
         file: &'a PathBuf,
     },
+}
+
+/// `[follow]`: how the node is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowConfig {
+    /// The shortest pause between two passes over chain and mempool when nothing calls for one earlier.
+    pub heartbeat: Duration,
+    /// Whether a payment that left the mempool is sent to the node again before it is taken for lost.
+    pub rebroadcast: bool,
 }
 
 /// `[store]`: where the data is.
@@ -231,6 +242,12 @@ impl Default for NodeConfig {
             zmq_hashblock: Some("tcp://127.0.0.1:28336".to_owned()),
             zmq_hashds: Some("tcp://127.0.0.1:28337".to_owned()),
         }
+    }
+}
+
+impl Default for FollowConfig {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(1), rebroadcast: true }
     }
 }
 

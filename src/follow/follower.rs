@@ -33,6 +33,15 @@ const MOST_MEETINGS: usize = 256;
 /// For how long after a complete pass the node's word is taken to be known up to now.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// A pause is at least so many times as long as the pass before it.
+const SHARE: u32 = 10;
+
+/// The longest pause that a pass brings about by taking long.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The same while there are payments outside a block: two passes and a refused broadcast tell that one is lost.
+const WATCHFUL: Duration = Duration::from_secs(2);
+
 /// How the node is followed.
 #[derive(Clone, Debug)]
 pub struct FollowerSettings {
@@ -40,8 +49,10 @@ pub struct FollowerSettings {
     pub network: Network,
     /// The topics that the node should publish.
     pub topics: Vec<Topic>,
-    /// How often a pass is made when nothing calls for one earlier.
+    /// The shortest pause between two passes when nothing calls for one earlier.
     pub heartbeat: Duration,
+    /// Whether a payment that left the mempool is sent again before it is taken for lost.
+    pub rebroadcast: bool,
     /// How often time passes for the ledger.
     pub tick: Duration,
 }
@@ -49,7 +60,8 @@ pub struct FollowerSettings {
 impl FollowerSettings {
     /// A pass and a tick every second.
     pub fn new(network: Network, topics: Vec<Topic>) -> Self {
-        Self { network, topics, heartbeat: Duration::from_secs(1), tick: Duration::from_secs(1) }
+        let second = Duration::from_secs(1);
+        Self { network, topics, heartbeat: second, rebroadcast: true, tick: second }
     }
 }
 
@@ -235,7 +247,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     }
 
     async fn pass_after_pass(self) {
-        let mut surveyed: Option<Surveyed> = None;
+        let (mut surveyed, mut watches): (Option<Surveyed>, bool) = (None, false);
         let passes = metrics::counter!("jppd_passes_total");
         let seconds = metrics::histogram!("jppd_pass_seconds");
         loop {
@@ -244,7 +256,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             if self.engine.clock_is_doubted() {
                 reasons.insert(Reason::ClockAhead);
             }
-            match self.round(&mut surveyed, &reasons).await {
+            match self.round(&mut surveyed, &mut watches, &reasons).await {
                 Ok(PassEnd::Complete) => {
                     // A node that has the chain still to download, or lost a part of it, takes nothing into its
                     // mempool and knows nothing of what was paid: its word is not up to now.
@@ -272,7 +284,8 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             }
             reasons.extend(surveyed.iter().flat_map(|surveyed| surveyed.reasons.clone()));
             self.health.set(reasons);
-            let _ = tokio::time::timeout(self.settings.heartbeat, self.wake.notified()).await;
+            let pause = pause(self.settings.heartbeat, started.elapsed(), watches);
+            let _ = tokio::time::timeout(pause, self.wake.notified()).await;
         }
     }
 
@@ -280,6 +293,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     async fn round(
         &self,
         surveyed: &mut Option<Surveyed>,
+        watches: &mut bool,
         reasons: &BTreeSet<Reason>,
     ) -> Result<PassEnd, FollowError> {
         // What was wrong with the node may be mended without a word.
@@ -297,13 +311,19 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         self.health.set_relay_fee(found.relay_fee);
         let judge_absence = !found.is_catching_up();
         let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), judge_absence);
+        if !self.settings.rebroadcast {
+            pass = pass.without_rebroadcast();
+        }
         let mut answer = Answer::Begin;
         loop {
             let step = pass.on(answer, &*self.store, self.moment())?;
             self.tell_progress(&pass, found, reasons);
             match self.perform(step).await? {
                 Performed::Answer(next) => answer = next,
-                Performed::Done(end) => return Ok(end),
+                Performed::Done(end) => {
+                    *watches = pass.watches();
+                    return Ok(end);
+                }
             }
         }
     }
@@ -360,6 +380,13 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     }
 }
 
+/// How long to wait for the next pass, after one that took so long: most of the node's time belongs to others. While
+/// there are payments outside a block, one that vanishes from the mempool must be missed soon, whatever it costs.
+fn pause(heartbeat: Duration, took: Duration, watches: bool) -> Duration {
+    let most = if watches { WATCHFUL } else { LONGEST };
+    heartbeat.max(took.saturating_mul(SHARE).min(most))
+}
+
 fn reason_of(error: &FollowError) -> Option<Reason> {
     match error {
         FollowError::Node(NodeError::Unauthorized) => Some(Reason::NodeUnauthorized),
@@ -373,6 +400,30 @@ fn reason_of(error: &FollowError) -> Option<Reason> {
         FollowError::OtherChain => Some(Reason::OtherNetwork { chain: "unknown".to_owned() }),
         FollowError::NoSuchBlock(_) | FollowError::Block(_) | FollowError::Confused => {
             Some(Reason::NodeUnreachable)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_takes_long_is_followed_by_a_longer_pause() {
+        let ms = Duration::from_millis;
+        let table = [
+            // heartbeat, the pass took, there are payments to watch, pause
+            (1000, 2, false, 1000),
+            (1000, 100, false, 1000),
+            (1000, 400, false, 4000),
+            (1000, 400, true, 2000),
+            (1000, 150, true, 1500),
+            (1000, 20_000, false, 30_000),
+            (60_000, 1, true, 60_000),
+            (100, 1, false, 100),
+        ];
+        for (heartbeat, took, watches, expected) in table {
+            assert_eq!(pause(ms(heartbeat), ms(took), watches), ms(expected), "{heartbeat} {took} {watches}");
         }
     }
 }

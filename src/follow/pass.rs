@@ -29,6 +29,9 @@ const ABSENT_PASSES: u32 = 2;
 /// How many payments a pass appraises at most: each keeps the node from everything else for up to a tenth of a second.
 const MOST_APPRAISALS: u32 = 20;
 
+/// For how many, where it is not sent again: absence alone proves little, for a reorg empties the mempool for a while.
+const ABSENT_UNASKED: u32 = 5;
+
 /// How often a tip that moved under the pass is followed before the pass gives up, and is begun anew later.
 const MOST_TIPS: u32 = 100;
 
@@ -53,6 +56,10 @@ pub struct Pass {
     appraisals: u32,
     /// Whether what is absent may be counted.
     judge_absence: bool,
+    /// Whether what is absent is sent again before it is taken for lost.
+    rebroadcast: bool,
+    /// Whether there are tracked transactions outside blocks.
+    watches: bool,
 }
 
 /// What a pass found.
@@ -102,7 +109,19 @@ impl Pass {
             proven: VecDeque::new(),
             appraisals: 0,
             judge_absence,
+            rebroadcast: true,
+            watches: false,
         }
+    }
+
+    /// The same, and what is absent is not sent again: it is taken for lost after a few more passes without it.
+    pub fn without_rebroadcast(self) -> Self {
+        Self { rebroadcast: false, ..self }
+    }
+
+    /// Whether there are payments outside blocks, once it is complete.
+    pub fn watches(&self) -> bool {
+        self.watches
     }
 
     /// How many blocks remain to be connected, while it walks.
@@ -291,11 +310,13 @@ impl Pass {
             self.sightings.left(txid);
         }
         let judge_absence = self.judge_absence && !self.memory.is_behind();
+        let enough = if self.rebroadcast { ABSENT_PASSES } else { ABSENT_UNASKED };
+        self.watches = !(self.tracked.is_empty() && self.there.is_empty());
         for txid in std::mem::take(&mut self.tracked) {
             if self.mempool.contains(&txid) {
                 self.memory.settled(&txid);
                 self.there.push_back(txid);
-            } else if judge_absence && self.memory.absent(txid) >= ABSENT_PASSES {
+            } else if judge_absence && self.memory.absent(txid) >= enough {
                 self.gone.push_back(txid);
             }
         }
@@ -305,12 +326,20 @@ impl Pass {
     fn resend<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
         while let Some(txid) = self.gone.pop_front() {
             match Reads::<Transactions>::get(view, &txid)? {
-                Some(record) if matches!(record.place, Place::Seen | Place::Mempool) => {
+                Some(record) if !matches!(record.place, Place::Seen | Place::Mempool) => {
+                    self.memory.settled(&txid);
+                }
+                Some(_) if !self.rebroadcast => {
+                    tracing::warn!(%txid, "a payment left the mempool, and is taken for lost");
+                    self.stage = Stage::Lose(txid);
+                    return Ok(Step::Apply(Box::new(Action::Lost { txid })));
+                }
+                Some(record) => {
                     tracing::info!(%txid, "a payment left the mempool; sending it again");
                     self.stage = Stage::Resend(txid);
                     return Ok(Step::Ask(Request::Send(record.raw)));
                 }
-                _ => self.memory.settled(&txid),
+                None => self.memory.settled(&txid),
             }
         }
         if self.there.is_empty() {

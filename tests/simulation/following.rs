@@ -56,6 +56,24 @@ fn a_parent_is_sent_again_before_its_child() -> Result<()> {
 }
 
 #[test]
+fn what_is_not_sent_again_is_lost_after_five_passes() -> Result<()> {
+    let mut town = Town::open()?;
+    town.rebroadcast = false;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    town.chain.evict(txid(&tx));
+    for _ in 0..4 {
+        town.pass()?;
+        ensure!(town.status(id)? == "paid");
+    }
+    town.pass()?;
+    ensure!(town.status(id)? == "pending" && town.chain.mempool().is_empty(), "and it was sent to nobody");
+    Ok(())
+}
+
+#[test]
 fn what_is_gone_for_good_is_lost_after_two_passes_and_a_refusal() -> Result<()> {
     let mut town = Town::open()?;
     let (id, address) = town.fresh_invoice(10_000)?;

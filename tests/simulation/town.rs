@@ -35,6 +35,8 @@ pub(crate) struct Town {
     pub(crate) payer: Wallet,
     pub(crate) view: MemoryView,
     pub(crate) memory: Arc<Memory>,
+    /// Whether what left the mempool is sent again.
+    pub(crate) rebroadcast: bool,
     sightings: Arc<Sightings>,
     rules: Arc<Rules>,
     now: Timestamp,
@@ -56,6 +58,7 @@ impl Town {
             payer: Wallet::from_seed(1)?,
             view: MemoryView::default(),
             memory: Arc::default(),
+            rebroadcast: true,
             sightings: Arc::default(),
             rules: Arc::default(),
             now: Timestamp::from_secs(BEGIN_S),
@@ -284,6 +287,9 @@ impl Town {
     pub(crate) fn pass_beside(&mut self, up_to_date: bool) -> Result<PassEnd> {
         self.wait(1);
         let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), up_to_date);
+        if !self.rebroadcast {
+            pass = pass.without_rebroadcast();
+        }
         let mut answer = follow::Answer::Begin;
         loop {
             let moment = follow::Moment { now: self.now, order: self.order()? };

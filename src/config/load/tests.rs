@@ -42,6 +42,8 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.node.zmq_rawtx.as_deref(), Some("tcp://127.0.0.1:28335"));
     assert_eq!(config.node.zmq_hashblock.as_deref(), Some("tcp://127.0.0.1:28336"));
     assert_eq!(config.node.zmq_hashds.as_deref(), Some("tcp://127.0.0.1:28337"));
+    assert_eq!(config.follow.heartbeat, minute / 60);
+    assert!(config.follow.rebroadcast);
     assert_eq!(config.store.path, Path::new("/var/lib/jppd/store"));
     assert_eq!(config.http.listen, "127.0.0.1:8090".parse().unwrap());
     assert_eq!(config.http.public_url(), "http://127.0.0.1:8090");
@@ -257,7 +259,10 @@ fn bad_values_of_variables() {
 #[test]
 fn bad_keys() {
     let table = [
-        ("[htpp]\nlisten = 1\n", "jppd.toml:1:2: htpp: there is no such section; allowed: [node], [store]"),
+        (
+            "[htpp]\nlisten = 1\n",
+            "jppd.toml:1:2: htpp: there is no such section; allowed: [node], [follow], [store]",
+        ),
         (
             "[http]\nlisten_on = \"x\"\n",
             "jppd.toml:2:1: http.listen_on: there is no such key; allowed: in [http]: listen,",
