@@ -18,6 +18,7 @@
 //! | 4 | [`engine`] | the one writer: batch, apply, commit, answer, publish |
 //! | 5 | [`follow`] | makes the node's signals complete: snapshot, heartbeat, block walk |
 //! | 5 | [`submit`] | the one way of a submission: checks, claim, broadcast, credit or release |
+//! | 5 | [`audit`] | compares the books with the node |
 //! | 5 | [`notify`] | from the event log to those who listen |
 //! | 6 | [`api`] | HTTP and WebSocket, one file per dialect |
 //! | 7 | [`config`], [`cli`] | assembly |
@@ -25,6 +26,7 @@
 //! `docs/ARCHITECTURE.md` is the long form, with the invariants and what holds each of them.
 
 pub mod api;
+pub mod audit;
 pub mod bch;
 pub mod cli;
 pub mod config;

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Every room with its floor.
-const ROOMS: [(&str, u8); 12] = [
+const ROOMS: [(&str, u8); 13] = [
     ("bch", 0),
     ("invoice", 1),
     ("ledger", 2),
@@ -19,6 +19,7 @@ const ROOMS: [(&str, u8); 12] = [
     ("engine", 4),
     ("follow", 5),
     ("submit", 5),
+    ("audit", 5),
     ("notify", 5),
     ("api", 6),
     ("config", 7),

@@ -426,6 +426,36 @@ on_every_node!(a_node_that_is_away_answers_503_and_comes_back, async |node| {
     Ok(())
 });
 
+on_every_node!(an_audit_agrees_with_the_node_beside_the_daemon, async |node| {
+    let mut shop = Shop::open(node, &[("JPPD_FOLLOW__AUDIT_EVERY", "100ms")]).await?;
+    let (mined, address) = shop.invoice(8_000).await?;
+    shop.payer.pay(&*shop.node, &address, 8_000)?;
+    shop.payer.mine(&*shop.node, 1)?;
+    shop.until(&mined, "confirmed").await?;
+    let (waiting, address) = shop.invoice(9_000).await?;
+    shop.payer.pay(&*shop.node, &address, 9_000)?;
+    shop.until(&waiting, "paid").await?;
+    shop.invoice(10_000).await?;
+    let audited = shop.daemon.command(&["audit"])?;
+    let (found, summary) = (String::from_utf8(audited.stdout)?, String::from_utf8(audited.stderr)?);
+    ensure!(audited.status.code() == Some(0) && found.is_empty(), "{found}{summary}");
+    ensure!(summary == "3 invoices, 3 scripts, 2 payments: all agree with the node\n", "{summary}");
+    // The daemon audits by itself.
+    for _ in 0..100 {
+        let meters = shop.daemon.ops().get("/metrics").await?.body;
+        let value = |name: &str| {
+            let line = meters.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        };
+        if value("jppd_audits_total").is_some_and(|audits| audits > 1) {
+            ensure!(value("jppd_missed_payments_total") == Some(0), "{meters}");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("no audit:\n{}", shop.daemon.log())
+});
+
 on_every_node!(sigterm_ends_in_order, async |node| {
     let mut shop = Shop::open(node, &[]).await?;
     let (id, _) = shop.invoice(8_000).await?;

@@ -7,7 +7,7 @@ use std::{
     io,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -111,6 +111,19 @@ impl Daemon {
             .with_context(|| format!("{} could not be started", self.program.display()))?;
         *self.child.lock() = Some(child);
         Ok(())
+    }
+
+    /// Runs another command of the program with the same configuration, to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn command(&self, words: &[&str]) -> Result<Output> {
+        let mut command = Command::new(&self.program);
+        command.args(words).envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("{} could not be started", self.program.display()))
     }
 
     /// Waits until `/readyz` says yes.

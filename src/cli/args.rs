@@ -23,6 +23,9 @@ pub enum Command {
     Run(ConfigFile),
     /// Check the configuration and print the one in effect
     CheckConfig(ConfigFile),
+    /// Compare the books with the node, print what does not agree, and change nothing; the daemon may run meanwhile.
+    /// Exits with 2 if something does not agree
+    Audit(ConfigFile),
     /// Make keys
     #[command(subcommand)]
     Keys(Keys),
@@ -96,6 +99,7 @@ mod tests {
             read("jppd run --config /a").unwrap(),
             Command::Run(ConfigFile { config: Some(path) }) if path.as_os_str() == "/a"
         ));
+        assert!(matches!(read("jppd audit --config /a").unwrap(), Command::Audit(_)));
         assert!(matches!(read("jppd check-config --config /a").unwrap(), Command::CheckConfig(_)));
         let Command::Keys(Keys::Merchant(key)) = read("jppd keys merchant shop --file /k").unwrap() else {
             panic!("another command");

@@ -1,9 +1,10 @@
-//! The command line: `run`, `check-config`, `keys`.
+//! The command line: `run`, `check-config`, `audit`, `keys`.
 //!
 //! Floor 7. Assembly only: [`main`] reads the command line and the configuration, and hands over to whoever
 //! does the work. Every command ends in one of three ways, see [`Exit`].
 
 pub mod args;
+pub mod audit;
 mod certificate;
 pub mod check_config;
 pub mod keys;
@@ -31,6 +32,8 @@ pub enum Exit {
     Done = 0,
     /// It could not; the message says why, and trying again may help.
     Failed = 1,
+    /// It did what was asked, and what it found needs somebody's attention.
+    Differs = 2,
     /// The command line or the configuration is wrong: `EX_USAGE`. Trying again changes nothing, and the unit
     /// file tells systemd so.
     Usage = 64,
@@ -70,6 +73,17 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
                 let (shown, warnings) = check_config::report(&loaded);
                 print(&shown, &warnings)
             }
+            Err(error) => fail(Exit::Usage, &error.to_string()),
+        },
+        Command::Audit(place) => match load(place.config.as_deref()) {
+            Ok(loaded) => match audit::report(&loaded.config) {
+                Ok(report) => {
+                    let (found, summary) = audit::shown(&report);
+                    let printed = print(&found, &summary);
+                    if printed == Exit::Done && !report.findings.is_empty() { Exit::Differs } else { printed }
+                }
+                Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+            },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
         Command::Keys(Keys::Merchant(key)) => merchant_key(key),

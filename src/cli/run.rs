@@ -15,9 +15,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use super::certificate::CertificateWatch;
+use super::{audit::patient_rpc, certificate::CertificateWatch};
 use crate::{
     api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, signing::Signing},
+    audit::Auditor,
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
     engine::{Engine, EngineSettings, Sightings, SystemClock},
     follow::{Follower, FollowerSettings, Health},
@@ -98,6 +99,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
         rules,
         config.limits.max_submissions,
     );
+    let remembered = sightings.clone();
     let follower = Follower::new(
         store.clone(),
         engine.clone(),
@@ -137,6 +139,12 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
     let upkeep = tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate));
+    let auditing = if config.follow.audit_every.is_zero() {
+        None
+    } else {
+        let auditor = Auditor::new(patient_rpc(config)?, Some(remembered));
+        Some(tokio::spawn(auditor.keep_auditing(store.clone(), config.follow.audit_every)))
+    };
     let signed = |is_signed| if is_signed { "signed" } else { "unsigned" };
     tracing::info!(
         network = %config.node.network,
@@ -160,6 +168,9 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
     tracing::info!("stopping");
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     upkeep.abort();
+    if let Some(auditing) = auditing {
+        auditing.abort();
+    }
     stop.stop();
     ended("the public interface", serving).await;
     // A receiver that is gone has ended already.
@@ -236,7 +247,8 @@ fn keys(keys: ApiKeys) -> Keys {
     Arc::new(move |presented: &str| keys.merchant_of(presented).map(Merchant::named))
 }
 
-fn auth(config: &Config) -> Result<Auth> {
+/// How the node is told who we are.
+pub(super) fn auth(config: &Config) -> Result<Auth> {
     match config.node.credentials().context("no credentials for the node")? {
         Credentials::Cookie(path) => Ok(Auth::Cookie(path.clone())),
         Credentials::Password { user, file } => {

@@ -144,6 +144,11 @@ pub const KEYS: &[Key] = &[
         Truth,
         "whether a payment that left the mempool is sent again before it is taken for lost"
     ),
+    key!(
+        follow.audit_every,
+        Span(seconds(0), days(365)),
+        "how often the books are compared with the node; 0s for never"
+    ),
     key!(store.path, FilePath, "the folder of the database"),
     key!(http.listen, Listen, "where wallets and merchants are answered"),
     key!(http.public_url, PUBLIC_URL, "the same as the world sees it; without it, `http://` and `listen`"),

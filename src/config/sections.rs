@@ -76,6 +76,8 @@ pub struct FollowConfig {
     pub heartbeat: Duration,
     /// Whether a payment that left the mempool is sent to the node again before it is taken for lost.
     pub rebroadcast: bool,
+    /// How often the books are compared with the node; zero for never.
+    pub audit_every: Duration,
 }
 
 /// `[store]`: where the data is.
@@ -247,7 +249,7 @@ impl Default for NodeConfig {
 
 impl Default for FollowConfig {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(1), rebroadcast: true }
+        Self { heartbeat: Duration::from_secs(1), rebroadcast: true, audit_every: 6 * 60 * MINUTE }
     }
 }
 

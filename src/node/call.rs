@@ -45,6 +45,9 @@ pub enum Request {
         /// Whether the mempool counts: its outputs as unspent, what it spends as spent.
         include_mempool: bool,
     },
+    /// `scantxoutset` for these locking scripts → [`Reply::Scanned`]. The node reads its whole set of unspent outputs, which
+    /// takes minutes on the main network, and does one such search at a time: use a pool with a long time-out.
+    ScanUtxos(Vec<ScriptBuf>),
     /// `getdsprooflist` → [`Reply::DoubleSpendProofs`].
     DoubleSpendProofs,
     /// `getdsproof`, for a proof of this very transaction → [`Reply::DoubleSpendProof`].
@@ -80,6 +83,7 @@ impl Request {
             Self::BlockHashAt(_) => "block_hash_at",
             Self::Inputs { .. } => "inputs",
             Self::Unspent { .. } => "unspent",
+            Self::ScanUtxos(_) => "scan_utxos",
             Self::DoubleSpendProofs => "double_spend_proofs",
             Self::DoubleSpendProof(_) => "double_spend_proof",
             Self::ProofScore(_) => "proof_score",
@@ -88,7 +92,7 @@ impl Request {
     }
 
     /// All words of [`name`](Self::name).
-    pub(super) const NAMES: [&str; 16] = [
+    pub(super) const NAMES: [&str; 17] = [
         "chain_info",
         "network_info",
         "zmq_notifications",
@@ -101,6 +105,7 @@ impl Request {
         "block_hash_at",
         "inputs",
         "unspent",
+        "scan_utxos",
         "double_spend_proofs",
         "double_spend_proof",
         "proof_score",
@@ -140,6 +145,8 @@ pub enum Reply {
     },
     /// To [`Request::Unspent`], in the order asked; `None`: unknown, or spent.
     Unspent(Vec<Option<Coin>>),
+    /// To [`Request::ScanUtxos`]: what the chain has, without the mempool.
+    Scanned(Vec<UnspentCoin>),
     /// To [`Request::DoubleSpendProofs`]: the transactions of the mempool that there are proofs for. None where the node
     /// keeps no proofs.
     DoubleSpendProofs(Vec<Txid>),
@@ -259,6 +266,19 @@ impl Coin {
     pub fn output(&self) -> Output {
         Output::new(self.script.clone(), self.satoshis, self.token.as_ref())
     }
+}
+
+/// An unspent output that was searched for by its script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnspentCoin {
+    /// Which output.
+    pub outpoint: OutPoint,
+    /// Its locking script, without a token prefix.
+    pub script: ScriptBuf,
+    /// Its amount in satoshis.
+    pub satoshis: u64,
+    /// The height of its block.
+    pub height: u32,
 }
 
 /// A proof that somebody signed two transactions that spend the same coin.

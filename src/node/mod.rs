@@ -58,7 +58,7 @@ mod stub;
 
 pub use call::{
     ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request,
-    SendOutcome, Snapshot,
+    SendOutcome, Snapshot, UnspentCoin,
 };
 pub use credentials::Auth;
 pub use error::{NodeError, StartError};

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::amount::Satoshis;
 use super::call::{
     ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request,
-    SendOutcome, Snapshot,
+    SendOutcome, Snapshot, UnspentCoin,
 };
 use super::error::NodeError;
 use super::transport::SEND_METHOD;
@@ -67,6 +67,15 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
             let calls: Vec<_> =
                 outpoints.iter().map(|outpoint| coin_call(outpoint, *include_mempool)).collect();
             batch(client, &calls)?.iter().map(coin).collect::<Result<_, _>>().map(Reply::Unspent)
+        }
+        Request::ScanUtxos(scripts) => {
+            let descriptors: Vec<String> = scripts.iter().map(|script| format!("raw({script:x})")).collect();
+            let found: WireScan = call(client, "scantxoutset", &["start".into(), descriptors.into()])?;
+            // Told to stop by somebody else: what it found is not all.
+            if !found.success {
+                return Err(NodeError::Busy);
+            }
+            Ok(Reply::Scanned(found.unspents.into_iter().map(UnspentCoin::from).collect()))
         }
         Request::DoubleSpendProofs => {
             let proofs: Option<Vec<WireProof>> =
@@ -320,6 +329,33 @@ impl From<WireHeader> for Header {
             previous: wire.previousblockhash,
             time_s: wire.time,
             confirmations: wire.confirmations,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireScan {
+    success: bool,
+    unspents: Vec<WireUnspent>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireUnspent {
+    txid: Txid,
+    vout: u32,
+    script_pub_key: HexBytes,
+    amount: Satoshis,
+    height: u32,
+}
+
+impl From<WireUnspent> for UnspentCoin {
+    fn from(wire: WireUnspent) -> Self {
+        Self {
+            outpoint: OutPoint { txid: wire.txid, vout: wire.vout },
+            script: ScriptBuf::from_bytes(wire.script_pub_key.0.to_vec()),
+            satoshis: wire.amount.0,
+            height: wire.height,
         }
     }
 }

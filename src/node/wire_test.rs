@@ -182,6 +182,27 @@ fn blocks_and_headers_may_be_unknown() {
 }
 
 #[test]
+fn a_search_of_the_unspent_outputs() {
+    let found = r#"{"success":true,"searched_items":7,"unspents":[{
+        "txid":"8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663","vout":1,
+        "scriptPubKey":"76a91479b000887626b294a914501a4cd226b58b23598388ac","amount":0.00001000,"height":112,
+        "tokenData":{"category":"08861899fe27bb1755d888781d4941e63c51da201233f0fcbd1585f405a894a6","amount":"5"}}],
+        "total_amount":0.00001000}"#;
+    let script = plain_coin().script;
+    let outpoint = OutPoint { txid: txid(A), vout: 1 };
+    let expected = UnspentCoin { outpoint, script: script.clone(), satoshis: 1000, height: 112 };
+    let stub = Stub::rpc(move |_, _| Ok(found.to_owned()));
+    let request = Request::ScanUtxos(vec![script]);
+    assert_eq!(ask(&stub, &request), Ok(Reply::Scanned(vec![expected])));
+    let call: Value = serde_json::from_str(&stub.seen()[0].body).unwrap();
+    let descriptor = "raw(76a91479b000887626b294a914501a4cd226b58b23598388ac)";
+    assert_eq!(call["params"], serde_json::json!(["start", [descriptor]]));
+    assert_eq!(answer(&request, r#"{"success":false,"unspents":[]}"#), Err(NodeError::Busy));
+    let busy = "Scan already in progress, use action \"abort\" or \"status\"";
+    assert_eq!(refuse(&request, -8, busy), Err(rpc(-8, busy)));
+}
+
+#[test]
 fn double_spend_proofs_and_what_they_are_worth() {
     let disabled = "Double-spend proofs subsystem is disabled. Restart with -doublespendproof=1 to enable.";
     let list = r#"[{"dspid":"8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663",

@@ -87,6 +87,27 @@ impl Database {
         }
     }
 
+    /// Opens a store for reading alone, as it is at this moment, whoever else has it open.
+    pub(super) fn open_for_reading(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let trouble = |error: rocksdb::Error| StoreError::of(path, &error);
+        let there = Rocks::list_cf(&Options::default(), path).map_err(trouble)?;
+        if !there.iter().any(|name| name == META) {
+            return Err(StoreError::NotAStore { path: path.to_owned() });
+        }
+        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
+        let families =
+            there.iter().map(|name| ColumnFamilyDescriptor::new(name, family::family_options(name, &cache)));
+        let setup = family::database_options(options);
+        // Its log is the other one's, and may be written while it is read.
+        let rocks = Rocks::open_cf_descriptors_read_only(&setup, path, families, false).map_err(trouble)?;
+        match read_meta(&rocks, path)? {
+            Some(meta) => check(&meta, path, options.network)?,
+            None => return Err(StoreError::NotAStore { path: path.to_owned() }),
+        }
+        let (gets, synced) = (ReadOptions::default(), WriteOptions::default());
+        Ok(Self { rocks, path: path.to_owned(), gets, synced })
+    }
+
     /// Whether there is a database at all.
     pub(super) fn is_there(path: &Path) -> bool {
         path.join("CURRENT").exists()

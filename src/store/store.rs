@@ -84,7 +84,24 @@ impl Store {
     pub fn open(path: impl Into<PathBuf>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.into();
         let database = Database::open_or_create(&path, &options)?;
-        Ok(Self {
+        Ok(Self::over(database, path, options))
+    }
+
+    /// Opens the store of a directory for reading alone, as it is at this moment, beside a program that writes it. What is
+    /// written later is not seen, and what the other one tidies away in the meantime is missed with an error: read what
+    /// is needed and close it. Every commit fails.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: there is no store, what it finds is refused, or the disk does not do its part.
+    pub fn open_for_reading(path: impl Into<PathBuf>, options: StoreOptions) -> Result<Self, StoreError> {
+        let path = path.into();
+        let database = Database::open_for_reading(&path, &options)?;
+        Ok(Self::over(database, path, options))
+    }
+
+    fn over(database: Database, path: PathBuf, options: StoreOptions) -> Self {
+        Self {
             path,
             options,
             database: ArcSwapOption::from_pointee(database),
@@ -92,7 +109,7 @@ impl Store {
             failed: AtomicBool::new(false),
             absence: Mutex::new(Absence::None),
             returned: Condvar::new(),
-        })
+        }
     }
 
     /// Its directory.

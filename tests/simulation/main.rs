@@ -5,6 +5,7 @@
 //! that the stand-in node serves), a ledger in memory, and a clock that moves when it is told to. Nothing opens a
 //! socket, starts a thread or asks the time: the same test is the same run, always.
 
+mod auditing;
 mod following;
 mod holding;
 mod node;

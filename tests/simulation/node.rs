@@ -1,7 +1,8 @@
 //! The node as the machines see it: their requests, answered by the model of the chain.
 
 use jppd::node::{
-    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NodeError, Reply, Request, SendOutcome, Snapshot,
+    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NodeError, Reply, Request, SendOutcome,
+    Snapshot, UnspentCoin,
 };
 use regtest::chain::{self, Chain};
 
@@ -45,6 +46,15 @@ pub(crate) fn answer(chain: &mut Chain, request: &Request, now_s: u64) -> Result
         },
         Request::Unspent { outpoints, include_mempool } => {
             Reply::Unspent(outpoints.iter().map(|outpoint| coin(chain, outpoint, *include_mempool)).collect())
+        }
+        Request::ScanUtxos(scripts) => {
+            let coins = chain.unspent_of(scripts).into_iter().map(|(outpoint, coin)| UnspentCoin {
+                outpoint,
+                script: coin.output.script_pubkey,
+                satoshis: coin.output.value.to_sat(),
+                height: coin.height.unwrap_or_default(),
+            });
+            Reply::Scanned(coins.collect())
         }
         Request::DoubleSpendProofs => {
             Reply::DoubleSpendProofs(chain.dsproof_list().into_iter().map(|(txid, _)| txid).collect())

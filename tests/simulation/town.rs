@@ -37,7 +37,7 @@ pub(crate) struct Town {
     pub(crate) memory: Arc<Memory>,
     /// Whether what left the mempool is sent again.
     pub(crate) rebroadcast: bool,
-    sightings: Arc<Sightings>,
+    pub(crate) sightings: Arc<Sightings>,
     rules: Arc<Rules>,
     now: Timestamp,
     invoices: u8,

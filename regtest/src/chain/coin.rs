@@ -1,8 +1,8 @@
 //! The set of unspent outputs, and what is needed to take a block back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use bitcoincash::{OutPoint, Transaction, TxOut, Txid};
+use bitcoincash::{OutPoint, ScriptBuf, Transaction, TxOut, Txid};
 
 /// An unspent output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,15 @@ impl CoinSet {
 
     pub(super) fn restore(&mut self, undo: Undo) {
         self.coins.extend(undo);
+    }
+
+    /// The coins with one of these locking scripts, by outpoint.
+    pub(super) fn of_scripts(&self, scripts: &[ScriptBuf]) -> Vec<(OutPoint, Coin)> {
+        let wanted: HashSet<&ScriptBuf> = scripts.iter().collect();
+        let found = self.coins.iter().filter(|(_, coin)| wanted.contains(&coin.output.script_pubkey));
+        let mut found: Vec<_> = found.map(|(outpoint, coin)| (*outpoint, coin.clone())).collect();
+        found.sort_by_key(|(outpoint, _)| *outpoint);
+        found
     }
 
     /// Number of coins and sum of their satoshis.

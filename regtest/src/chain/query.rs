@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bitcoincash::{BlockHash, OutPoint, Txid};
+use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid};
 
 use super::Chain;
 use super::block::{ChainTip, StoredBlock, TipStatus};
@@ -103,6 +103,11 @@ impl Chain {
             return self.coins.get(outpoint).cloned();
         }
         if self.mempool.spender(outpoint).is_some() { None } else { self.coin(outpoint) }
+    }
+
+    /// The unspent outputs of the chain with one of these locking scripts, by outpoint; the mempool does not count.
+    pub fn unspent_of(&self, scripts: &[ScriptBuf]) -> Vec<(OutPoint, Coin)> {
+        self.coins.of_scripts(scripts)
     }
 
     /// The block of the active chain that holds a transaction, and its index there.

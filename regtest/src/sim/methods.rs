@@ -117,6 +117,13 @@ static METHODS: &[Method] = &[
         2,
         transactions::get_tx_out,
     ),
+    method(
+        "scantxoutset",
+        " action ( scanobjects )",
+        &["action", "scanobjects"],
+        1,
+        transactions::scan_tx_out_set,
+    ),
     waiting(method(
         "sendrawtransaction",
         " \"hexstring\" ( allowhighfees )",

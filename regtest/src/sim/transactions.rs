@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoincash::consensus::encode::deserialize;
 use bitcoincash::hashes::sha256d;
 use bitcoincash::script::{Builder, PushBytesBuf};
-use bitcoincash::{BlockHash, OutPoint, Transaction, Txid};
+use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
@@ -198,6 +198,65 @@ pub(super) fn get_tx_out(context: &mut Context<'_>, params: &Params) -> Reply {
         token: coin.output.token.as_ref().map(TokenJson::new),
         coinbase: coin.coinbase,
     }))
+}
+
+#[derive(Serialize)]
+struct ScanJson {
+    success: bool,
+    searched_items: usize,
+    unspents: Vec<UnspentJson>,
+    total_amount: Coins,
+}
+
+#[derive(Serialize)]
+struct UnspentJson {
+    txid: Txid,
+    vout: u32,
+    #[serde(rename = "scriptPubKey")]
+    script: String,
+    amount: Coins,
+    height: u32,
+    #[serde(rename = "tokenData", skip_serializing_if = "Option::is_none")]
+    token: Option<TokenJson>,
+}
+
+/// Searches at once, and by `raw(…)` alone; a search is never found under way.
+pub(super) fn scan_tx_out_set(context: &mut Context<'_>, params: &Params) -> Reply {
+    params.expect(&[&[Json::String], &[Json::Array]])?;
+    match params.text(0)? {
+        "start" => {}
+        "status" => return reply(&()),
+        "abort" => return reply(&false),
+        _ => return Err(RpcFailure::new(-8, "Invalid command")),
+    }
+    let objects = params.get(1).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut scripts = Vec::with_capacity(objects.len());
+    for object in objects {
+        let descriptor = object.as_str().or_else(|| object.get("desc").and_then(Value::as_str));
+        let descriptor = descriptor
+            .ok_or_else(|| RpcFailure::new(-8, "Scan object needs to be either a string or an object"))?;
+        let raw = descriptor.strip_prefix("raw(").and_then(|rest| rest.strip_suffix(')'));
+        let script = raw.and_then(|digits| ScriptBuf::from_hex(digits).ok());
+        scripts
+            .push(script.ok_or_else(|| RpcFailure::new(-5, format!("Invalid descriptor '{descriptor}'")))?);
+    }
+    let found = context.chain.unspent_of(&scripts);
+    let (searched_items, _) = context.chain.coin_totals();
+    let total = found.iter().map(|(_, coin)| coin.output.value.to_sat()).sum();
+    let unspents = found.into_iter().map(|(outpoint, coin)| UnspentJson {
+        txid: outpoint.txid,
+        vout: outpoint.vout,
+        script: coin.output.script_pubkey.to_hex_string(),
+        amount: coin.output.value.into(),
+        height: coin.height.unwrap_or_default(),
+        token: coin.output.token.as_ref().map(TokenJson::new),
+    });
+    reply(&ScanJson {
+        success: true,
+        searched_items,
+        unspents: unspents.collect(),
+        total_amount: Coins(total),
+    })
 }
 
 pub(super) fn send_raw_transaction(context: &mut Context<'_>, params: &Params) -> Reply {

@@ -44,6 +44,7 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.node.zmq_hashds.as_deref(), Some("tcp://127.0.0.1:28337"));
     assert_eq!(config.follow.heartbeat, minute / 60);
     assert!(config.follow.rebroadcast);
+    assert_eq!(config.follow.audit_every, day / 4);
     assert_eq!(config.store.path, Path::new("/var/lib/jppd/store"));
     assert_eq!(config.http.listen, "127.0.0.1:8090".parse().unwrap());
     assert_eq!(config.http.public_url(), "http://127.0.0.1:8090");
