@@ -16,8 +16,8 @@ use crate::{
     },
     bch::{Capability, Network, Nft, Token},
     invoice::{
-        CreditState, DoubleSpend, OutputStanding, RequiredOutput, Settlement, Standing, Statement, Status,
-        Timestamp,
+        CreditState, DoubleSpend, Level, OutputStanding, RequiredOutput, Settlement, Standing, Statement,
+        Status, Timestamp,
     },
 };
 
@@ -28,6 +28,8 @@ pub(super) enum State {
     Waiting,
     /// A wallet handed over a payment, and nobody knows yet whether the network took it.
     UnderWay,
+    /// It would be paid if what is held back counted.
+    Held,
     /// Something was paid, and the rest can be.
     Partial,
     /// It is paid.
@@ -44,10 +46,11 @@ pub(super) enum State {
 
 impl State {
     fn of(statement: &Statement, standing: &Standing, now: Timestamp) -> Self {
-        let contested = statement.state.double_spend == DoubleSpend::Conflict;
+        let contested = statement.state.double_spend != DoubleSpend::None;
         match (standing.status, &standing.settlement) {
             (Status::Cancelled, _) => Self::Cancelled,
             (Status::Expired, _) => Self::Expired,
+            (Status::Pending, _) if statement.state.level == Level::Held => Self::Held,
             // Nobody has judged it yet, and no wallet gets a document any more.
             (Status::Pending, _) if now > statement.invoice.expires => Self::Expired,
             (Status::Pending, _) if standing.outputs.iter().any(|output| output.credited > 0) => {
@@ -76,7 +79,7 @@ impl State {
     /// The word of the style sheet for it.
     pub(super) fn tone(self) -> &'static str {
         match self {
-            Self::Waiting | Self::UnderWay => "wait",
+            Self::Waiting | Self::UnderWay | Self::Held => "wait",
             Self::Partial | Self::Doubtful => "warn",
             Self::Paid | Self::Confirmed => "good",
             Self::Expired | Self::Cancelled => "stop",
@@ -87,6 +90,7 @@ impl State {
         match self {
             Self::Waiting => &words.waiting,
             Self::UnderWay => &words.under_way,
+            Self::Held => &words.held,
             Self::Partial => &words.partial,
             Self::Paid => &words.paid,
             Self::Doubtful => &words.doubtful,
@@ -101,6 +105,7 @@ impl State {
         match self {
             Self::Waiting => &words.waiting_text,
             Self::UnderWay => &words.under_way_text,
+            Self::Held => &words.held_text,
             Self::Partial => &words.partial_text,
             Self::Paid if statement.invoice.confirmations_required == 0 => &words.paid_at_once_text,
             Self::Paid if in_blocks => &words.paid_in_blocks_text,
@@ -361,7 +366,7 @@ fn notices(
         |text: &str, satoshis: u64| fill(text, &[("amount", &Amount::new(satoshis).in_words(words))]);
     let is_settled = standing.settlement.is_some();
     let lost = statement.credits.iter().any(|credit| credit.state == CreditState::Lost);
-    let contested = statement.state.double_spend == DoubleSpend::Conflict;
+    let contested = statement.state.double_spend != DoubleSpend::None;
     let tokens_over = standing.outputs.iter().any(|output| output.token_overpaid > 0);
     let is_paid = state.is_paid();
     let late = standing.settlement.as_ref().is_some_and(|settlement| settlement.late);

@@ -332,6 +332,21 @@ async fn what_is_under_way() {
 }
 
 #[tokio::test]
+async fn what_is_held_is_not_paid_twice() {
+    let server = Setup::new().start().await;
+    let mut body = asking(1, 1000);
+    body["zero_conf"] = json!({"min_score": 1.0});
+    let id = server.create(&body).await;
+    let tx = paying(7, &[(1, 1000)]);
+    server.world.observe(&tx).await;
+    let page = server.page(&id).await;
+    assert_says(&page, &["Payment being checked", "Please do not pay again."]);
+    assert!(!page.contains("qr.svg") && !page.contains("?r="), "{page}");
+    server.world.act(Action::Proven { txids: vec![tx.txid()] }).await;
+    assert_says(&server.page(&id).await, &["Payment being checked", "another one spends the same coins"]);
+}
+
+#[tokio::test]
 async fn what_others_wrote_is_text() {
     let node = Node::start("0.00001400");
     let server = Setup::new().with_node(&node).start().await;
