@@ -236,6 +236,10 @@ impl HttpTransport {
         if head.length.is_some_and(|length| length > self.reply_limit) {
             return Err(TransportError::TooLarge);
         }
+        if let Some(length) = head.length {
+            // A block comes as twice its size; growing by doubling would take as much again.
+            body.reserve_exact(length.saturating_sub(body.len()).saturating_add(CHUNK));
+        }
         while body.len() < length {
             let wanted = length.saturating_sub(body.len()).min(CHUNK);
             match fill(stream, &mut body, wanted, deadline)? {
