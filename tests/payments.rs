@@ -456,6 +456,18 @@ on_every_node!(an_audit_agrees_with_the_node_beside_the_daemon, async |node| {
     anyhow::bail!("no audit:\n{}", shop.daemon.log())
 });
 
+on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
+    let shop = Shop::open(node, &[]).await?;
+    let told = shop.daemon.command(&["gap"])?;
+    ensure!(told.status.code() == Some(1), "the store is in use: {told:?}");
+    shop.daemon.terminate().await?;
+    let told = shop.daemon.command(&["gap"])?;
+    let summary = String::from_utf8(told.stderr)?;
+    ensure!(told.status.code() == Some(0), "{summary}");
+    ensure!(summary == "the node has every block that was not walked yet\n", "{summary}");
+    Ok(())
+});
+
 on_every_node!(sigterm_ends_in_order, async |node| {
     let mut shop = Shop::open(node, &[]).await?;
     let (id, _) = shop.invoice(8_000).await?;

@@ -9,19 +9,15 @@ use super::{AuditError, Finding, Report};
 use crate::{
     bch::{BlockHash, ScriptBuf, ScriptHash, Txid},
     engine::Sightings,
-    invoice::{CreditState, InvoiceId, Level, Standing},
+    invoice::{CreditState, Level, Standing},
     ledger::{
-        ReadError, Reads, View,
+        self, ReadError, Reads, View,
         tables::{
-            Blocks, Chain, Counters, Credits, CreditsOf, InvoiceRecord, Invoices, Scripts, Transactions,
-            Unassigned,
+            Blocks, Chain, Counters, Credits, CreditsOf, InvoiceRecord, Scripts, Transactions, Unassigned,
         },
     },
     node::{Reply, Request, Snapshot, UnspentCoin},
 };
-
-/// How many invoices are read at a time.
-const PAGE: usize = 1000;
 
 /// What an audit asks for.
 #[derive(Debug)]
@@ -99,29 +95,14 @@ impl Audit {
 
     /// Reads every open and paid invoice with its credits, and computes its standing anew.
     fn read_books<V: View>(&mut self, view: &V) -> Result<(), ReadError> {
-        let last = InvoiceId::from_bytes([0xff; 16]);
-        let mut from = InvoiceId::from_bytes([0; 16]);
         let mut blocks = BTreeSet::new();
-        loop {
-            let page = Reads::<Invoices>::range(view, from..=last, PAGE)?;
-            for (_, record) in &page {
-                if record.state.archived && record.state.level == Level::Unpaid {
-                    continue;
-                }
-                self.report.invoices += 1;
-                for output in &record.invoice.outputs {
-                    self.scripts.insert(output.script_hash(), output.script.clone());
-                }
-                self.read_credits(record, &mut blocks, view)?;
+        ledger::each_open_or_paid(view, |record| {
+            self.report.invoices += 1;
+            for output in &record.invoice.outputs {
+                self.scripts.insert(output.script_hash(), output.script.clone());
             }
-            match page.last() {
-                Some((id, _)) if page.len() == PAGE => match next(*id) {
-                    Some(id) => from = id,
-                    None => break,
-                },
-                _ => break,
-            }
-        }
+            self.read_credits(record, &mut blocks, view)
+        })?;
         self.report.scripts = u64::try_from(self.scripts.len()).unwrap_or(u64::MAX);
         self.blocks = blocks.into_iter().collect();
         Ok(())
@@ -216,10 +197,4 @@ impl Audit {
             None => Step::Done(std::mem::take(&mut self.report)),
         }
     }
-}
-
-/// The id after this one.
-fn next(id: InvoiceId) -> Option<InvoiceId> {
-    let number = u128::from_be_bytes(*id.as_bytes()).checked_add(1)?;
-    Some(InvoiceId::from_bytes(number.to_be_bytes()))
 }

@@ -26,6 +26,9 @@ pub enum Command {
     /// Compare the books with the node, print what does not agree, and change nothing; the daemon may run meanwhile.
     /// Exits with 2 if something does not agree
     Audit(ConfigFile),
+    /// Tell which blocks the node deleted before they were walked, and go on without them if that is acknowledged; the
+    /// daemon must not run. Exits with 2 if something is missing and was not acknowledged
+    Gap(GapCommand),
     /// Make keys
     #[command(subcommand)]
     Keys(Keys),
@@ -37,6 +40,17 @@ pub struct ConfigFile {
     /// The configuration file; without one, the defaults and the environment hold
     #[arg(long, value_name = "FILE", env = "JPPD_CONFIG")]
     pub config: Option<PathBuf>,
+}
+
+/// What to do about blocks that the node deleted.
+#[derive(Args, Debug)]
+pub struct GapCommand {
+    /// Go on without these blocks: payments in them that were never met stay on no record
+    #[arg(long)]
+    pub acknowledge: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// Which key to make.
@@ -100,6 +114,10 @@ mod tests {
             Command::Run(ConfigFile { config: Some(path) }) if path.as_os_str() == "/a"
         ));
         assert!(matches!(read("jppd audit --config /a").unwrap(), Command::Audit(_)));
+        let Command::Gap(gap) = read("jppd gap --acknowledge --config /a").unwrap() else {
+            panic!("another command")
+        };
+        assert!(gap.acknowledge && gap.config.config.is_some());
         assert!(matches!(read("jppd check-config --config /a").unwrap(), Command::CheckConfig(_)));
         let Command::Keys(Keys::Merchant(key)) = read("jppd keys merchant shop --file /k").unwrap() else {
             panic!("another command");

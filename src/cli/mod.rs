@@ -1,4 +1,4 @@
-//! The command line: `run`, `check-config`, `audit`, `keys`.
+//! The command line: `run`, `check-config`, `audit`, `gap`, `keys`.
 //!
 //! Floor 7. Assembly only: [`main`] reads the command line and the configuration, and hands over to whoever
 //! does the work. Every command ends in one of three ways, see [`Exit`].
@@ -7,6 +7,7 @@ pub mod args;
 pub mod audit;
 mod certificate;
 pub mod check_config;
+pub mod gap;
 pub mod keys;
 pub mod run;
 pub mod signing_key;
@@ -19,7 +20,7 @@ use std::{
 
 use clap::Parser as _;
 
-use self::args::{Command, CommandLine, Keys, MerchantKey, SigningKey};
+use self::args::{Command, CommandLine, GapCommand, Keys, MerchantKey, SigningKey};
 use crate::{
     api::signing::read_domain,
     config::{ConfigError, Loaded},
@@ -79,8 +80,19 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
             Ok(loaded) => match audit::report(&loaded.config) {
                 Ok(report) => {
                     let (found, summary) = audit::shown(&report);
-                    let printed = print(&found, &summary);
-                    if printed == Exit::Done && !report.findings.is_empty() { Exit::Differs } else { printed }
+                    let differs = !report.findings.is_empty();
+                    print_and(if differs { Exit::Differs } else { Exit::Done }, &found, &summary)
+                }
+                Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+            },
+            Err(error) => fail(Exit::Usage, &error.to_string()),
+        },
+        Command::Gap(GapCommand { acknowledge, config }) => match load(config.config.as_deref()) {
+            Ok(loaded) => match gap::find(&loaded.config, acknowledge) {
+                Ok(missing) => {
+                    let (found, summary) = gap::shown(&missing, acknowledge);
+                    let open = missing.heights.is_some() && !acknowledge;
+                    print_and(if open { Exit::Differs } else { Exit::Done }, &found, &summary)
                 }
                 Err(error) => fail(Exit::Failed, &format!("{error:#}")),
             },
@@ -169,6 +181,12 @@ fn print(output: &str, notes: &str) -> Exit {
     let written =
         io::stderr().write_all(notes.as_bytes()).and_then(|()| io::stdout().write_all(output.as_bytes()));
     if written.is_ok() { Exit::Done } else { Exit::Failed }
+}
+
+/// Prints, and ends this way if that could be printed.
+fn print_and(exit: Exit, output: &str, notes: &str) -> Exit {
+    let printed = print(output, notes);
+    if printed == Exit::Done { exit } else { printed }
 }
 
 fn fail(exit: Exit, message: &str) -> Exit {

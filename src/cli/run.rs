@@ -277,7 +277,8 @@ fn follower_settings(config: &Config) -> FollowerSettings {
     }
 }
 
-fn rules(config: &Config) -> Rules {
+/// The rules of payment that a configuration sets.
+pub(super) fn rules(config: &Config) -> Rules {
     Rules {
         submission_grace: config.invoice.submission_grace,
         late_window: config.invoice.late_window,

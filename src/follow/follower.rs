@@ -397,6 +397,7 @@ fn reason_of(error: &FollowError) -> Option<Reason> {
         FollowError::Node(NodeError::Busy) => None,
         FollowError::Node(_) => Some(Reason::NodeUnreachable),
         FollowError::Engine(_) | FollowError::Read(_) => Some(Reason::StoreUnavailable),
+        FollowError::Pruned { from, to } => Some(Reason::HistoryPruned { from: *from, to: *to }),
         FollowError::OtherChain => Some(Reason::OtherNetwork { chain: "unknown".to_owned() }),
         FollowError::NoSuchBlock(_) | FollowError::Block(_) | FollowError::Confused => {
             Some(Reason::NodeUnreachable)

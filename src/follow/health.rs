@@ -39,6 +39,13 @@ pub enum Reason {
         /// How many blocks remain.
         remaining: u32,
     },
+    /// The node deleted blocks that we have not walked. They are not skipped: payments may be in them.
+    HistoryPruned {
+        /// The first height that is missing.
+        from: u32,
+        /// The last one.
+        to: u32,
+    },
     /// No complete pass for longer than a minute: no invoice is created.
     Behind,
     /// The node does not publish a topic that is configured.
@@ -64,6 +71,7 @@ impl Reason {
             Self::OtherNetwork { .. } => "other_network",
             Self::NodeCatchingUp => "node_catching_up",
             Self::CatchingUp { .. } => "catching_up",
+            Self::HistoryPruned { .. } => "history_pruned",
             Self::Behind => "behind",
             Self::TopicNotPublished { .. } => "topic_not_published",
             Self::ClockAhead => "clock_ahead",
@@ -85,6 +93,11 @@ impl fmt::Display for Reason {
             Self::OtherNetwork { chain } => write!(f, "the node is on the chain `{chain}`, not on ours"),
             Self::NodeCatchingUp => f.write_str("the node is downloading the chain"),
             Self::CatchingUp { remaining } => write!(f, "walking the chain: {remaining} blocks remain"),
+            Self::HistoryPruned { from, to } => write!(
+                f,
+                "the node has deleted the blocks from height {from} to {to}, which may hold payments; see \
+                 `jppd gap`"
+            ),
             Self::Behind => f.write_str("no complete pass over chain and mempool for more than a minute"),
             Self::TopicNotPublished { topic } => write!(f, "the node does not publish {topic}"),
             Self::ClockAhead => f.write_str("the wall clock jumped ahead; expiries wait"),

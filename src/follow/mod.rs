@@ -19,6 +19,7 @@
 mod alarm;
 mod appraisal;
 mod follower;
+mod gap;
 mod health;
 mod matters;
 mod meeting;
@@ -31,6 +32,7 @@ mod walk;
 
 pub use alarm::Alarm;
 pub use follower::{Follower, FollowerSettings};
+pub use gap::{Gap, Missing};
 pub use health::{Health, Reason};
 pub use meeting::Meeting;
 pub use memory::Memory;

@@ -43,7 +43,9 @@ impl Recall {
     pub(super) fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<()>, FollowError> {
         match (self.asked, answer) {
             // A node that lost a block, or deleted it, cannot take it back either.
-            (None, Answer::Begin) | (Some(_), Answer::Node(Reply::Block(None))) => Ok(self.next()),
+            (None, Answer::Begin) | (Some(_), Answer::Node(Reply::Block(None) | Reply::Pruned)) => {
+                Ok(self.next())
+            }
             (Some(_), Answer::Node(Reply::Block(Some(raw)))) => Ok(Step::Decode(raw)),
             (Some(hash), Answer::Decoded(block)) => {
                 let block = block?;

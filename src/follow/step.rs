@@ -81,7 +81,15 @@ pub enum FollowError {
     /// The node has not read its mempool back yet.
     #[error("the node is still reading its mempool")]
     MempoolNotLoaded,
-    /// The node does not have a block of its own chain: pruned, or in the middle of something.
+    /// The node deleted blocks of its chain before we had walked them. Somebody must say how to go on: see `Health`.
+    #[error("the node has deleted the blocks from height {from} to {to}, which were not walked yet")]
+    Pruned {
+        /// The first height that is missing.
+        from: u32,
+        /// The last one.
+        to: u32,
+    },
+    /// The node does not have a block of its own chain: it is in the middle of something.
     #[error("the node does not have the block {0}")]
     NoSuchBlock(crate::bch::BlockHash),
     /// The node's chain and ours have no block in common.

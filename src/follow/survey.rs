@@ -100,6 +100,7 @@ mod tests {
             median_time_s: 0,
             initial_block_download: false,
             pruned: false,
+            prune_height: None,
             warnings: String::new(),
         }
     }

@@ -43,6 +43,8 @@ enum Stage {
     /// Undoing our blocks above this height.
     Undo(u32),
     Fetch(u32, BlockHash),
+    /// The node deleted the block at this height: up to which others?
+    Pruned(u32),
     Decode(u32, BlockHash),
     /// Applying a block from this transaction on.
     Part(u32, Arc<Block>, usize),
@@ -110,6 +112,14 @@ impl Walk {
                 let raw = raw.ok_or(FollowError::NoSuchBlock(*hash))?;
                 self.stage = Stage::Decode(*height, *hash);
                 Ok(Step::Decode(raw))
+            }
+            (Stage::Fetch(height, _), Answer::Node(Reply::Pruned)) => {
+                self.stage = Stage::Pruned(*height);
+                Ok(Step::Ask(Request::ChainInfo))
+            }
+            (Stage::Pruned(from), Answer::Node(Reply::ChainInfo(chain))) => {
+                let to = chain.prune_height.and_then(|kept| kept.checked_sub(1)).unwrap_or(*from).max(*from);
+                Err(FollowError::Pruned { from: *from, to })
             }
             (Stage::Decode(height, hash), Answer::Decoded(block)) => {
                 let block = block?;

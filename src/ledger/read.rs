@@ -3,11 +3,11 @@
 use super::{
     Event, ReadError, Rules, View,
     scribe::Scribe,
-    tables::{Events, EventsOf, Reads, Unassigned, UnassignedOf, UnassignedPayment},
+    tables::{Events, EventsOf, InvoiceRecord, Invoices, Reads, Unassigned, UnassignedOf, UnassignedPayment},
 };
 use crate::{
     bch::OutPoint,
-    invoice::{InvoiceId, Merchant, Statement, Timestamp},
+    invoice::{InvoiceId, Level, Merchant, Statement, Timestamp},
 };
 
 /// An invoice as it stands now.
@@ -67,4 +67,34 @@ pub fn unassigned_of<V: View>(
         payments.extend(Reads::<Unassigned>::get(view, &outpoint)?.map(|payment| (outpoint, payment)));
     }
     Ok(payments)
+}
+
+/// How many invoices are read at a time.
+const PAGE: usize = 1000;
+
+/// Shows every invoice that can still be paid, or was: all but those that ended unpaid and whose late window is over.
+///
+/// # Errors
+///
+/// [`ReadError`], or what `show` answers.
+pub fn each_open_or_paid<V: View>(
+    view: &V,
+    mut show: impl FnMut(&InvoiceRecord) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let last = InvoiceId::from_bytes([0xff; 16]);
+    let mut from = Some(InvoiceId::from_bytes([0; 16]));
+    while let Some(first) = from {
+        let page = Reads::<Invoices>::range(view, first..=last, PAGE)?;
+        let whole = page.len() == PAGE;
+        from = page.last().filter(|_| whole).and_then(|(id, _)| {
+            let next = u128::from_be_bytes(*id.as_bytes()).checked_add(1)?;
+            Some(InvoiceId::from_bytes(next.to_be_bytes()))
+        });
+        for (_, record) in
+            page.iter().filter(|(_, record)| !record.state.archived || record.state.level > Level::Unpaid)
+        {
+            show(record)?;
+        }
+    }
+    Ok(())
 }

@@ -25,7 +25,7 @@ pub enum Request {
     /// `getrawtransaction` for each, in batches of at most 500 → [`Reply::RawTransactions`]. One thread is held
     /// for all of them: ask for a few thousand at a time at most.
     RawTransactions(Vec<Txid>),
-    /// `getblock h 0` → [`Reply::Block`]. Also blocks that are not in the active chain.
+    /// `getblock h 0` → [`Reply::Block`], or [`Reply::Pruned`]. Also blocks that are not in the active chain.
     Block(BlockHash),
     /// `getblockheader` → [`Reply::Header`]. Also blocks that are not in the active chain.
     Header(BlockHash),
@@ -132,6 +132,8 @@ pub enum Reply {
     RawTransactions(Vec<Option<Bytes>>),
     /// To [`Request::Block`]; `None`: the node has never heard of it.
     Block(Option<Bytes>),
+    /// To [`Request::Block`]: the node knows the block, and has deleted its transactions.
+    Pruned,
     /// To [`Request::Header`]; `None`: the node has never heard of it.
     Header(Option<Header>),
     /// To [`Request::BlockHashAt`]; `None`: above the tip.
@@ -175,6 +177,8 @@ pub struct ChainInfo {
     pub initial_block_download: bool,
     /// Whether old blocks are deleted.
     pub pruned: bool,
+    /// The lowest height whose block is kept, if old ones are deleted.
+    pub prune_height: Option<u32>,
     /// What the node warns of; usually empty.
     pub warnings: String,
 }

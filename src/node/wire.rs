@@ -53,7 +53,13 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
         Request::RawTransactions(txids) => raw_transactions(client, txids).map(Reply::RawTransactions),
         Request::Block(hash) => {
             let block = call::<HexBytes>(client, "getblock", &[hash.to_string().into(), 0.into()]);
-            found(block, NOT_FOUND).map(|block| Reply::Block(block.map(|block| block.0)))
+            match block {
+                // The code stands for all sorts of errors; these are the words since 2015.
+                Err(NodeError::Rpc { code: -1, message }) if message.contains("pruned data") => {
+                    Ok(Reply::Pruned)
+                }
+                block => found(block, NOT_FOUND).map(|block| Reply::Block(block.map(|block| block.0))),
+            }
         }
         Request::Header(hash) => {
             let header = call::<WireHeader>(client, "getblockheader", &[hash.to_string().into()]);
@@ -225,6 +231,7 @@ struct WireChainInfo {
     mediantime: u64,
     initialblockdownload: bool,
     pruned: bool,
+    pruneheight: Option<i64>,
     #[serde(default)]
     warnings: String,
 }
@@ -241,6 +248,7 @@ impl WireChainInfo {
             median_time_s: self.mediantime,
             initial_block_download: self.initialblockdownload,
             pruned: self.pruned,
+            prune_height: self.pruneheight.map(height).transpose()?,
             warnings: self.warnings,
         })
     }

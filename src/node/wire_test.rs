@@ -66,7 +66,7 @@ fn the_node_describes_itself() {
     let chain = r#"{"chain":"regtest","blocks":112,"headers":113,
         "bestblockhash":"6979808e3563776c8efcff8b45d3bbcb7cb1809228b805dd31ddf5fc8151c1d5",
         "difficulty":4.656542373906925e-10,"mediantime":1795402340,"verificationprogress":1,
-        "initialblockdownload":false,"size_on_disk":25813,"pruned":false,"warnings":"watch out"}"#;
+        "initialblockdownload":false,"size_on_disk":25813,"pruned":true,"pruneheight":100,"warnings":"watch out"}"#;
     let expected = ChainInfo {
         chain: "regtest".into(),
         blocks: 112,
@@ -74,7 +74,8 @@ fn the_node_describes_itself() {
         best_block: block(TIP),
         median_time_s: 1_795_402_340,
         initial_block_download: false,
-        pruned: false,
+        pruned: true,
+        prune_height: Some(100),
         warnings: "watch out".into(),
     };
     assert_eq!(answer(&Request::ChainInfo, chain), Ok(Reply::ChainInfo(expected)));
@@ -168,7 +169,8 @@ fn blocks_and_headers_may_be_unknown() {
     assert_eq!(answer(&request, r#""00ff""#), Ok(Reply::Block(Some(Bytes::from_static(&[0, 255])))));
     assert_eq!(refuse(&request, -5, "Block not found"), Ok(Reply::Block(None)));
     let pruned = "Block not available (pruned data)";
-    assert_eq!(refuse(&request, -1, pruned), Err(rpc(-1, pruned)));
+    assert_eq!(refuse(&request, -1, pruned), Ok(Reply::Pruned));
+    assert_eq!(refuse(&request, -1, "Block not found on disk"), Err(rpc(-1, "Block not found on disk")));
     for nonsense in [r#""0""#, r#""zz""#, "7", "null"] {
         assert_eq!(answer(&request, nonsense), Err(NodeError::Malformed), "{nonsense}");
     }

@@ -3,9 +3,10 @@
 use anyhow::{Result, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
-    follow::PassEnd,
+    follow::{FollowError, Missing, PassEnd},
     invoice::CreditState,
     ledger::{EventKind, Reads, tables::Chain},
+    node::UnspentCoin,
 };
 
 use crate::town::{Town, txid};
@@ -52,6 +53,46 @@ fn a_parent_is_sent_again_before_its_child() -> Result<()> {
     for id in [first, child_first] {
         ensure!(town.news(id)? == [EventKind::PaymentReceived], "nothing was lost: {:?}", town.news(id)?);
     }
+    Ok(())
+}
+
+#[test]
+fn blocks_that_the_node_deleted_are_not_skipped_before_somebody_says_so() -> Result<()> {
+    let mut town = Town::open()?;
+    let (_, tip) = town.chain.tip();
+    ensure!(town.gap(false)? == Missing::default(), "nothing is missing");
+    // Met in the mempool; mined while nobody looked. One that nobody met, one in a block that is kept.
+    let (met, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    let (missed, address) = town.fresh_invoice(20_000)?;
+    let unknown = town.sign(&address, 20_000)?;
+    let (kept, address) = town.fresh_invoice(30_000)?;
+    let late = town.sign(&address, 30_000)?;
+    town.mine()?;
+    town.mine_these(vec![unknown.clone()])?;
+    town.mine()?;
+    town.mine_these(vec![late])?;
+    town.kept = tip + 4;
+    town.restart();
+
+    let missing = FollowError::Pruned { from: tip + 1, to: tip + 3 };
+    for _ in 0..2 {
+        let error = town.pass().unwrap_err();
+        ensure!(error.downcast_ref() == Some(&missing), "{error:?}");
+    }
+    let found = town.gap(false)?;
+    ensure!(found.heights == Some((tip + 1, tip + 3)), "{found:?}");
+    let ids = |coins: &[UnspentCoin]| coins.iter().map(|coin| coin.outpoint.txid).collect::<Vec<_>>();
+    ensure!(ids(&found.known) == [txid(&tx)] && ids(&found.unknown) == [txid(&unknown)], "{found:?}");
+    ensure!(town.pass().is_err() && town.status(met)? == "paid", "to ask changes nothing");
+
+    ensure!(town.gap(true)? == found);
+    ensure!(town.status(met)? == "confirmed", "{:?}", town.news(met)?);
+    town.pass()?;
+    ensure!(town.status(kept)? == "confirmed" && town.status(missed)? == "pending");
+    ensure!(town.gap(false)? == Missing::default());
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use bitcoincash::{OutPoint, ScriptBuf, TxIn, consensus};
 use jppd::{
     bch::{Address, Block, FeeRate, Network, Transaction, Txid},
     engine::Sightings,
-    follow::{self, Alarm, FollowError, Meeting, Memory, Pass, PassEnd},
+    follow::{self, Alarm, FollowError, Gap, Meeting, Memory, Missing, Pass, PassEnd},
     invoice::{
         Draft, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Statement, Timestamp, Via, ZeroConf,
     },
@@ -37,6 +37,8 @@ pub(crate) struct Town {
     pub(crate) memory: Arc<Memory>,
     /// Whether what left the mempool is sent again.
     pub(crate) rebroadcast: bool,
+    /// The lowest height whose block the node keeps.
+    pub(crate) kept: u32,
     pub(crate) sightings: Arc<Sightings>,
     rules: Arc<Rules>,
     now: Timestamp,
@@ -59,6 +61,7 @@ impl Town {
             view: MemoryView::default(),
             memory: Arc::default(),
             rebroadcast: true,
+            kept: 0,
             sightings: Arc::default(),
             rules: Arc::default(),
             now: Timestamp::from_secs(BEGIN_S),
@@ -301,6 +304,19 @@ impl Town {
         }
     }
 
+    /// What the node deleted before it was walked; goes on without it if that is acknowledged.
+    pub(crate) fn gap(&mut self, acknowledged: bool) -> Result<Missing> {
+        let mut gap = Gap::new(acknowledged);
+        let mut answer = follow::Answer::Begin;
+        loop {
+            let step = gap.on(answer, &self.view)?;
+            match self.follow(step)? {
+                Ok(next) => answer = next,
+                Err(missing) => return Ok(missing),
+            }
+        }
+    }
+
     /// What the node published since the last time reaches the follower.
     pub(crate) fn hear(&mut self) -> Result<()> {
         for published in self.chain.take_events() {
@@ -344,7 +360,7 @@ impl Town {
     fn follow<T>(&mut self, step: follow::Step<T>) -> Result<std::result::Result<follow::Answer, T>> {
         Ok(Ok(match step {
             follow::Step::Ask(request) => {
-                let reply = node::answer(&mut self.chain, &request, self.now.secs());
+                let reply = node::answer_pruned(&mut self.chain, self.kept, &request, self.now.secs());
                 follow::Answer::Node(reply.map_err(FollowError::Node)?)
             }
             follow::Step::Decode(raw) => follow::Answer::Decoded(Block::decode(&raw).map(Arc::new)),

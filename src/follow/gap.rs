@@ -1,0 +1,156 @@
+//! A gap in the node's history: blocks that it deleted before we had walked them.
+//!
+//! A node that deletes old blocks (`-prune`), beside a daemon that was away for long, has nothing left to walk. What it
+//! still has is the set of unspent outputs, and every header. So a [`Gap`] finds out which heights are missing and which
+//! unspent outputs in them go to scripts that invoices ask for; and when its operator has seen that and says so, it walks
+//! the missing blocks by their headers alone. A payment that was met before, in the mempool, is found in its block that
+//! way. One that was never met is not: the node cannot show its transaction any more, so it is told to the operator and
+//! stays on no record. One that was spent again is in no set of unspent outputs, and nobody can tell of it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{Answer, FollowError, Step};
+use crate::{
+    bch::{BlockHash, ScriptBuf, ScriptHash, Transaction},
+    ledger::{
+        self, Action, Reads, View,
+        tables::{Chain, Transactions},
+    },
+    node::{Header, Reply, Request, UnspentCoin},
+};
+
+/// What a gap is, as far as it can be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The first and the last height that are missing; `None`: nothing is.
+    pub heights: Option<(u32, u32)>,
+    /// Unspent outputs in missing blocks, of payments that were met before: they are found in their blocks.
+    pub known: Vec<UnspentCoin>,
+    /// Unspent outputs in missing blocks that were never met: they stay on no record.
+    pub unknown: Vec<UnspentCoin>,
+}
+
+/// Finds what is missing, and walks it by its headers if it is told to.
+#[derive(Debug)]
+pub struct Gap {
+    acknowledged: bool,
+    /// The node's chain above ours, the oldest first, of which what the node has is taken off again.
+    path: VecDeque<Header>,
+    scripts: Vec<ScriptBuf>,
+    missing: Missing,
+    /// What was met before, by height.
+    met: BTreeMap<u32, Vec<Arc<Transaction>>>,
+    walking: Option<Header>,
+}
+
+impl Gap {
+    /// Finds what is missing; if the operator acknowledged it, walks it too.
+    pub fn new(acknowledged: bool) -> Self {
+        Self {
+            acknowledged,
+            path: VecDeque::new(),
+            scripts: Vec::new(),
+            missing: Missing::default(),
+            met: BTreeMap::new(),
+            walking: None,
+        }
+    }
+
+    /// Takes an answer and says what is next.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowError`].
+    pub fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<Missing>, FollowError> {
+        match answer {
+            Answer::Begin => {
+                let mut scripts: BTreeMap<ScriptHash, ScriptBuf> = BTreeMap::new();
+                ledger::each_open_or_paid(view, |record| {
+                    let outputs = record.invoice.outputs.iter();
+                    scripts.extend(outputs.map(|output| (output.script_hash(), output.script.clone())));
+                    Ok(())
+                })?;
+                self.scripts = scripts.into_values().collect();
+                Ok(Step::Ask(Request::BestBlock))
+            }
+            Answer::Node(Reply::BestBlock(tip)) => Ok(Step::Ask(Request::Header(tip))),
+            Answer::Node(Reply::Header(header)) => self.header(header, view),
+            Answer::Node(Reply::ChainInfo(chain)) => {
+                // What the node has the walk takes from there.
+                let kept = chain.prune_height.unwrap_or(0);
+                self.path.retain(|header| header.height < kept);
+                let ends = (self.path.front(), self.path.back());
+                self.missing.heights = match ends {
+                    (Some(first), Some(last)) => Some((first.height, last.height)),
+                    (None, _) | (_, None) => return Ok(self.done()),
+                };
+                if self.scripts.is_empty() {
+                    return Ok(self.walk());
+                }
+                Ok(Step::Ask(Request::ScanUtxos(std::mem::take(&mut self.scripts))))
+            }
+            Answer::Node(Reply::Scanned(coins)) => {
+                for coin in coins {
+                    self.sort_out(coin, view)?;
+                }
+                Ok(self.walk())
+            }
+            Answer::Applied(_) => Ok(match self.walking.take() {
+                Some(Header { hash, height, .. }) => {
+                    Step::Apply(Box::new(Action::BlockConnected { hash, height }))
+                }
+                None => self.walk(),
+            }),
+            Answer::Node(_) | Answer::Decoded(_) => Err(FollowError::Confused),
+        }
+    }
+
+    /// Follows the node's links back to a block of ours.
+    fn header<V: View>(&mut self, header: Option<Header>, view: &V) -> Result<Step<Missing>, FollowError> {
+        let header = header.ok_or(FollowError::OtherChain)?;
+        if Reads::<Chain>::get(view, &header.height)? == Some(header.hash) {
+            return Ok(Step::Ask(Request::ChainInfo));
+        }
+        let previous: BlockHash = header.previous.ok_or(FollowError::OtherChain)?;
+        self.path.push_front(header);
+        Ok(Step::Ask(Request::Header(previous)))
+    }
+
+    fn sort_out<V: View>(&mut self, coin: UnspentCoin, view: &V) -> Result<(), FollowError> {
+        let (first, last) = self.missing.heights.ok_or(FollowError::Confused)?;
+        if !(first..=last).contains(&coin.height) {
+            return Ok(());
+        }
+        let record = Reads::<Transactions>::get(view, &coin.outpoint.txid)?;
+        let Some(tx) = record.and_then(|record| Transaction::decode(record.raw).ok()) else {
+            self.missing.unknown.push(coin);
+            return Ok(());
+        };
+        let met = self.met.entry(coin.height).or_default();
+        if met.iter().all(|known| known.txid() != tx.txid()) {
+            met.push(tx.shared());
+        }
+        self.missing.known.push(coin);
+        Ok(())
+    }
+
+    fn walk(&mut self) -> Step<Missing> {
+        if !self.acknowledged {
+            return self.done();
+        }
+        let Some(header) = self.path.pop_front() else { return self.done() };
+        let (hash, height) = (header.hash, header.height);
+        let time_s = u32::try_from(header.time_s).unwrap_or(u32::MAX);
+        let transactions = self.met.remove(&height).unwrap_or_default();
+        self.walking = Some(header);
+        let transactions = transactions.into_iter().map(|tx| (tx, None)).collect();
+        Step::Apply(Box::new(Action::BlockPart { hash, height, time_s, transactions }))
+    }
+
+    fn done(&mut self) -> Step<Missing> {
+        Step::Done(std::mem::take(&mut self.missing))
+    }
+}
