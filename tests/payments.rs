@@ -9,79 +9,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::consensus;
 use regtest::{
-    Daemon, Node, Purse, nodes,
+    Node, Shop,
     purse::raw_hex,
-    wallet::{Category, PayOptions, Payment, TokenOutput, Wallet},
+    shop::id,
+    wallet::{Category, PayOptions, Payment, TokenOutput},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// A node, a payer with coins, a payee, and jppd.
-struct Shop {
-    node: Arc<dyn Node>,
-    payer: Purse,
-    payee: Wallet,
-    daemon: Daemon,
-}
-
-impl Shop {
-    async fn open(node: Arc<dyn Node>, settings: &[(&str, &str)]) -> Result<Self> {
-        let payer = Purse::fund(&*node, 1)?;
-        let daemon = Daemon::start(Path::new(env!("CARGO_BIN_EXE_jppd")), &*node, settings).await?;
-        Ok(Self { node, payer, payee: Wallet::from_seed(2)?, daemon })
-    }
-
-    /// An invoice for one output to a fresh address. Gives its id and the address.
-    async fn invoice(&mut self, satoshis: u64) -> Result<(String, String)> {
-        let address = self.payee.new_address()?;
-        let invoice = self.create(&json!({"outputs": [{"address": address, "amount": satoshis}]})).await?;
-        Ok((id(&invoice)?, address))
-    }
-
-    async fn create(&self, body: &Value) -> Result<Value> {
-        self.daemon.api().post("/jpp/invoices/", body).await?.expect(201)
-    }
-
-    async fn get(&self, id: &str) -> Result<Value> {
-        self.daemon.api().get(&format!("/jpp/invoices/{id}/")).await?.expect(200)
-    }
-
-    async fn pay(&self, id: &str, raw: &str) -> Result<regtest::client::Answer> {
-        self.daemon.api().post(&format!("/jpp/invoices/{id}/pay/"), &json!({"raw_tx_hex": raw})).await
-    }
-
-    async fn socket(&self, id: &str, since: u64) -> Result<regtest::Socket> {
-        self.daemon.api().socket(&format!("/ws/jpp/invoice/{id}/?since={since}")).await
-    }
-
-    /// Waits until an invoice has a status.
-    async fn until(&self, id: &str, status: &str) -> Result<Value> {
-        let mut last = Value::Null;
-        for _ in 0..400 {
-            last = self.get(id).await?;
-            if last["status"] == status {
-                return Ok(last);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        anyhow::bail!("{id} is not {status}: {last}\n{}", self.daemon.log())
-    }
-
-    /// The types of all events of an invoice, in order, up to one of a type; then the log must be silent.
-    async fn events_until(&self, id: &str, last: &str) -> Result<Vec<String>> {
-        let mut socket = self.socket(id, 0).await?;
-        let mut kinds = Vec::new();
-        while kinds.last().map(String::as_str) != Some(last) {
-            let event = socket.next().await?;
-            ensure!(event["n"] == kinds.len() + 1, "events are numbered without a gap: {event}");
-            kinds.push(event["type"].as_str().context("a type")?.to_owned());
-        }
-        ensure!(socket.next_within(Duration::from_millis(300)).await.is_err(), "nothing comes after {last}");
-        Ok(kinds)
-    }
-}
-
-fn id(invoice: &Value) -> Result<String> {
-    Ok(invoice["payment_id"].as_str().context("a payment_id")?.to_owned())
+async fn open(node: Arc<dyn Node>, settings: &[(&str, &str)]) -> Result<Shop> {
+    Shop::open(Path::new(env!("CARGO_BIN_EXE_jppd")), node, settings).await
 }
 
 /// Runs a test body against every node there is.
@@ -89,21 +25,13 @@ macro_rules! on_every_node {
     ($name:ident, $body:expr) => {
         #[tokio::test(flavor = "multi_thread")]
         async fn $name() -> Result<()> {
-            run(stringify!($name), $body).await
+            regtest::shop::on_every_node(stringify!($name), $body).await
         }
     };
 }
 
-async fn run(name: &str, body: impl AsyncFn(Arc<dyn Node>) -> Result<()>) -> Result<()> {
-    for node in nodes(name)? {
-        let kind = node.name();
-        body(node).await.with_context(|| format!("on {kind}"))?;
-    }
-    Ok(())
-}
-
 on_every_node!(a_payment_straight_to_the_address_is_seen, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(12_345).await?;
     let mut socket = shop.socket(&id, 1).await?;
     let txid = shop.payer.pay(&*shop.node, &address, 12_345)?.to_string();
@@ -121,7 +49,7 @@ on_every_node!(a_payment_straight_to_the_address_is_seen, async |node| {
 });
 
 on_every_node!(a_payment_by_pay_is_credited_once, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(50_000).await?;
     let transaction = shop.payer.sign(&address, 50_000)?;
     let verified = shop
@@ -161,7 +89,7 @@ on_every_node!(a_payment_by_pay_is_credited_once, async |node| {
 });
 
 on_every_node!(a_payment_first_seen_in_a_block_counts, async |node| {
-    let mut shop = Shop::open(node, &[("JPPD_INVOICE__CONFIRMATIONS_REQUIRED", "3")]).await?;
+    let mut shop = open(node, &[("JPPD_INVOICE__CONFIRMATIONS_REQUIRED", "3")]).await?;
     let (id, address) = shop.invoice(7_000).await?;
     let transaction = shop.payer.sign(&address, 7_000)?;
     shop.node.mine_transactions(&[transaction], &regtest::purse::nobody())?;
@@ -176,7 +104,7 @@ on_every_node!(a_payment_first_seen_in_a_block_counts, async |node| {
 });
 
 on_every_node!(partial_payments_add_up, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(10_000).await?;
     shop.payer.pay(&*shop.node, &address, 6_000)?;
     let mut socket = shop.socket(&id, 1).await?;
@@ -192,7 +120,7 @@ on_every_node!(partial_payments_add_up, async |node| {
 });
 
 on_every_node!(several_outputs_and_tokens, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     // A new category: a thousand tokens for the payer.
     let own = shop.payer.wallet.token_address(0)?;
     let token = TokenOutput { category: Category::New, amount: 1_000, nft: None };
@@ -231,7 +159,7 @@ on_every_node!(several_outputs_and_tokens, async |node| {
 });
 
 on_every_node!(what_the_node_refuses_is_released, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(9_000).await?;
     let good = shop.payer.sign(&address, 9_000)?;
     let mut bad = good.clone();
@@ -255,7 +183,7 @@ on_every_node!(what_the_node_refuses_is_released, async |node| {
 });
 
 on_every_node!(an_older_transaction_pays_nothing, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let address = shop.payee.new_address()?;
     let mempool = shop.payer.sign(&address, 4_000)?;
     shop.node.send(&consensus::serialize(&mempool))?;
@@ -275,7 +203,7 @@ on_every_node!(an_older_transaction_pays_nothing, async |node| {
 });
 
 on_every_node!(a_kill_loses_nothing, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (before, before_address) = shop.invoice(1_000).await?;
     let (during, during_address) = shop.invoice(2_000).await?;
     let (mined, mined_address) = shop.invoice(3_000).await?;
@@ -301,7 +229,7 @@ on_every_node!(a_kill_loses_nothing, async |node| {
 });
 
 on_every_node!(an_invoice_expires_and_can_be_paid_late, async |node| {
-    let mut shop = Shop::open(node, &[("JPPD_INVOICE__SUBMISSION_GRACE", "1s")]).await?;
+    let mut shop = open(node, &[("JPPD_INVOICE__SUBMISSION_GRACE", "1s")]).await?;
     let address = shop.payee.new_address()?;
     let invoice =
         shop.create(&json!({"outputs": [{"address": address, "amount": 1_000}], "expires_in": 1})).await?;
@@ -320,7 +248,7 @@ on_every_node!(an_invoice_expires_and_can_be_paid_late, async |node| {
 });
 
 on_every_node!(a_double_spend_in_a_block_is_told, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(8_000).await?;
     let transaction = shop.payer.sign(&address, 8_000)?;
     shop.node.send(&consensus::serialize(&transaction))?;
@@ -336,7 +264,7 @@ on_every_node!(a_double_spend_in_a_block_is_told, async |node| {
 });
 
 on_every_node!(a_double_spend_proof_is_told_within_a_second, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(8_000).await?;
     let transaction = shop.payer.sign(&address, 8_000)?;
     shop.node.send(&consensus::serialize(&transaction))?;
@@ -356,7 +284,7 @@ on_every_node!(a_double_spend_proof_is_told_within_a_second, async |node| {
 });
 
 on_every_node!(a_held_payment_counts_when_it_is_safe_enough, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let address = shop.payee.new_address()?;
     let body = json!({
         "outputs": [{"address": address, "amount": 8_000}],
@@ -380,7 +308,7 @@ on_every_node!(a_held_payment_counts_when_it_is_safe_enough, async |node| {
 });
 
 on_every_node!(a_reorg_takes_a_confirmation_back_and_gives_it_again, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(8_000).await?;
     shop.payer.pay(&*shop.node, &address, 8_000)?;
     shop.payer.mine(&*shop.node, 1)?;
@@ -402,7 +330,7 @@ on_every_node!(a_reorg_takes_a_confirmation_back_and_gives_it_again, async |node
 });
 
 on_every_node!(a_node_that_is_away_answers_503_and_comes_back, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, address) = shop.invoice(8_000).await?;
     let transaction = shop.payer.sign(&address, 8_000)?;
     shop.node.stop()?;
@@ -427,7 +355,7 @@ on_every_node!(a_node_that_is_away_answers_503_and_comes_back, async |node| {
 });
 
 on_every_node!(an_audit_agrees_with_the_node_beside_the_daemon, async |node| {
-    let mut shop = Shop::open(node, &[("JPPD_FOLLOW__AUDIT_EVERY", "100ms")]).await?;
+    let mut shop = open(node, &[("JPPD_FOLLOW__AUDIT_EVERY", "100ms")]).await?;
     let (mined, address) = shop.invoice(8_000).await?;
     shop.payer.pay(&*shop.node, &address, 8_000)?;
     shop.payer.mine(&*shop.node, 1)?;
@@ -457,7 +385,7 @@ on_every_node!(an_audit_agrees_with_the_node_beside_the_daemon, async |node| {
 });
 
 on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
-    let shop = Shop::open(node, &[]).await?;
+    let shop = open(node, &[]).await?;
     let told = shop.daemon.command(&["gap"])?;
     ensure!(told.status.code() == Some(1), "the store is in use: {told:?}");
     shop.daemon.terminate().await?;
@@ -469,7 +397,7 @@ on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
 });
 
 on_every_node!(sigterm_ends_in_order, async |node| {
-    let mut shop = Shop::open(node, &[]).await?;
+    let mut shop = open(node, &[]).await?;
     let (id, _) = shop.invoice(8_000).await?;
     let mut socket = shop.socket(&id, 1).await?;
     let status = shop.daemon.terminate().await?;

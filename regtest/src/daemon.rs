@@ -163,11 +163,7 @@ impl Daemon {
     /// # Errors
     /// When it does not end in time.
     pub async fn terminate(&self) -> Result<ExitStatus> {
-        let pid = self.child.lock().as_ref().context("jppd does not run")?.id();
-        let sent = Command::new("kill").arg("-TERM").arg(pid.to_string()).status()?;
-        if !sent.success() {
-            bail!("the signal could not be sent");
-        }
+        self.signal("TERM")?;
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until {
             if let Some(status) = self.exited()? {
@@ -177,6 +173,31 @@ impl Daemon {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         bail!("jppd did not end in time:\n{}", self.log())
+    }
+
+    /// Stops it in its tracks (SIGSTOP): its sockets stay open, and nobody reads them.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.pid().context("jppd does not run")?;
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status()?;
+        if !sent.success() {
+            bail!("the signal could not be sent");
+        }
+        Ok(())
     }
 
     /// A client of its public address.

@@ -13,7 +13,7 @@
 //! * [`bchn`]: the runner of the real node
 //! * [`node`]: the trait, a harness for what goes beyond it, and the choice of nodes
 //! * [`wallet`]: keys and coins that sign, for either; [`purse`]: a wallet with coins beside a node
-//! * [`daemon`], [`client`]: `jppd` as a child beside a node, and what talks to it
+//! * [`daemon`], [`client`]: `jppd` as a child beside a node, and what talks to it; [`shop`]: all of them together
 //!
 //! The suite in `tests/conformance` runs the same checks against stand-in and real node and compares the answers.
 //! `docker-compose.yml` and `docker-test` do with a container what `BITCOIND` does with a program.
@@ -24,6 +24,7 @@ pub mod client;
 pub mod daemon;
 pub mod node;
 pub mod purse;
+pub mod shop;
 pub mod sim;
 pub mod wallet;
 
@@ -32,4 +33,5 @@ pub use client::{Client, Socket};
 pub use daemon::Daemon;
 pub use node::{External, Kind, Node, RpcFailure, fresh_nodes, nodes, silent_nodes};
 pub use purse::Purse;
+pub use shop::Shop;
 pub use sim::{Faults, RpcFault, SimClock, SimNode, SimOptions, Topic};

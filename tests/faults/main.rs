@@ -1,0 +1,30 @@
+//! What goes wrong around the daemon, made to go wrong: the real program, real sockets, a real node where there is
+//! one.
+//!
+//! - `kill`: the daemon is killed at random moments under a stream of payments.
+//! - `node`: the node is restarted under that stream; its mempool is lost; its cookie changes.
+//! - `chain`: blocks are made invalid, valid again, and parked.
+//! - `signals`: a large block while the daemon is stopped; the ZMQ ports are cut off.
+//! - `proofs`: a double spend between two nodes, told by proof.
+//! - `disk`: a log that is cut, a disk that is full.
+//!
+//! What only a real node does (parking, peers) is skipped by name where there is none. What is random follows from a
+//! seed that is printed; `JPPD_SEED` repeats it.
+
+mod kill;
+mod node;
+mod stream;
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Result;
+use regtest::{Node, Shop};
+
+/// The program that is tried.
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_jppd"))
+}
+
+async fn open(node: Arc<dyn Node>) -> Result<Shop> {
+    Shop::open(program(), node, &[]).await
+}

@@ -1,0 +1,139 @@
+//! The node goes away under a stream of payments, and comes back with less than it had.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use bitcoincash::consensus;
+use regtest::{
+    Node,
+    purse::raw_hex,
+    shop::on_every_node,
+    wallet::{PayOptions, Payment},
+};
+use serde_json::{Value, json};
+
+use super::{
+    open,
+    stream::{Chance, Stream},
+};
+
+/// How many payments there are between two misfortunes.
+const PAYMENTS: u64 = 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_restarted_costs_no_payment() -> Result<()> {
+    let name = "a_node_that_is_restarted_costs_no_payment";
+    on_every_node(name, async |node| {
+        let mut shop = open(node).await?;
+        let mut stream = Stream::prepare(&mut shop, 200, Chance::new(name)?)?;
+        for _ in 0..2 {
+            stream.flow(&mut shop, PAYMENTS).await?;
+            shop.node.stop()?;
+            // Customers come while it is away, too.
+            stream.flow(&mut shop, 4).await?;
+            shop.node.start()?;
+        }
+        stream.flow(&mut shop, PAYMENTS).await?;
+        stream.finish().await?;
+        stream.all_paid(&shop).await?;
+        stream.settle(&mut shop, false).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mempool_that_is_lost_is_filled_again() -> Result<()> {
+    let name = "a_mempool_that_is_lost_is_filled_again";
+    on_every_node(name, async |node| {
+        let mut shop = open(node).await?;
+        let mut stream = Stream::prepare(&mut shop, 200, Chance::new(name)?)?;
+        // What is in blocks until here survives a kill: an orderly stop writes it down.
+        shop.node.stop()?;
+        shop.node.start()?;
+        let (_, kept) = shop.node.tip()?;
+        for _ in 0..2 {
+            stream.flow(&mut shop, PAYMENTS).await?;
+            stream.finish().await?;
+            // Whoever sent it may think that it is done: the shop has seen it.
+            stream.all_paid(&shop).await?;
+            let (blocks, lost) = (blocks_above(&*shop.node, kept)?, shop.node.mempool()?);
+            shop.node.kill()?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            shop.node.start()?;
+            // Its peers have the blocks that it lost; the mempool they do not send again.
+            for block in blocks {
+                shop.node.call("submitblock", json!([block]))?;
+            }
+            shop.daemon.wait_ready().await?;
+            println!("{}: {} transactions of the mempool were lost", shop.node.name(), lost.len());
+        }
+        stream.flow(&mut shop, PAYMENTS).await?;
+        stream.finish().await?;
+        stream.all_paid(&shop).await?;
+        for _ in 0..100 {
+            // Everything goes into the next block once the node has it again.
+            if stream.all_in_node(&shop).await? {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        stream.settle(&mut shop, false).await
+    })
+    .await
+}
+
+/// The blocks above a height in hex, the lowest first.
+fn blocks_above(node: &dyn Node, height: u32) -> Result<Vec<Value>> {
+    let (_, tip) = node.tip()?;
+    (height + 1..=tip)
+        .map(|height| {
+            let hash = node.call("getblockhash", json!([height]))?;
+            Ok(node.call("getblock", json!([hash, 0]))?)
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_cookie_is_read() -> Result<()> {
+    on_every_node("a_new_cookie_is_read", async |node| {
+        let mut shop = open(node).await?;
+        let (id, address) = shop.invoice(8_000).await?;
+        let before = std::fs::read(shop.node.cookie_file())?;
+        shop.node.stop()?;
+        shop.node.start()?;
+        let now = std::fs::read(shop.node.cookie_file())?;
+        ensure!(before != now, "the node made a new cookie");
+        shop.daemon.wait_ready().await?;
+        let transaction = shop.payer.sign(&address, 8_000)?;
+        shop.pay(&id, &raw_hex(&transaction)).await?.expect(200)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_cookie_is_named_until_it_is_right() -> Result<()> {
+    on_every_node("a_wrong_cookie_is_named_until_it_is_right", async |node| {
+        let mut shop = open(node).await?;
+        let (id, address) = shop.invoice(8_000).await?;
+        let (other, elsewhere) = shop.invoice(9_000).await?;
+        let by_pay = shop.payer.sign(&address, 8_000)?;
+        let options = PayOptions { confirmed_only: true, ..PayOptions::default() };
+        let by_node = shop.payer.wallet.pay(&[Payment::new(elsewhere, 9_000)], options)?;
+        let cookie = shop.node.cookie_file();
+        let right = std::fs::read(&cookie)?;
+        // The harness reads the cookie, too: what it has to say to the node it says before.
+        shop.node.send(&consensus::serialize(&by_node))?;
+        std::fs::write(&cookie, "__cookie__:of another node")?;
+        shop.until_not_ready("node_unauthorized").await?;
+        let refused = shop.pay(&id, &raw_hex(&by_pay)).await?;
+        ensure!(refused.status == 503 && refused.headers.contains_key("retry-after"), "{refused:?}");
+        ensure!(shop.get(&id).await?["status"] == "pending", "nothing is half done");
+        std::fs::write(&cookie, right)?;
+        shop.daemon.wait_ready().await?;
+        shop.pay(&id, &raw_hex(&by_pay)).await?.expect(200)?;
+        shop.until(&other, "paid").await?;
+        Ok(())
+    })
+    .await
+}
