@@ -1,6 +1,6 @@
 //! A real node: `bitcoind -regtest` as a child of this process.
 //!
-//! Each node has a temporary data folder and four free loopback ports of its own, so tests can run side by side. A
+//! Each node has a temporary data folder and five free loopback ports of its own, so tests can run side by side. A
 //! free port is found by binding and releasing it, which somebody else may use in between; a node that does not come
 //! up with all its ZMQ topics is therefore given other ports, twice. The child is ended with the [`Bchn`] that
 //! started it, by its own handle.
@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::node::Node;
@@ -31,6 +31,8 @@ pub struct Bchn {
     arguments: Vec<String>,
     /// Whether it publishes the three topics.
     publishes: bool,
+    /// Whether peers may connect to it.
+    listens: bool,
     folder: TempDir,
     ports: Ports,
     child: Mutex<Option<Child>>,
@@ -42,6 +44,7 @@ struct Ports {
     rawtx: u16,
     hashblock: u16,
     hashds: u16,
+    p2p: u16,
 }
 
 impl Bchn {
@@ -67,7 +70,15 @@ impl Bchn {
     /// # Errors
     /// When it does not come up.
     pub fn start_silent(program: &Path) -> io::Result<Self> {
-        Self::try_ports(program, &[], false)
+        Self::try_ports(program, &[], false, false)
+    }
+
+    /// Starts `program` with an empty chain, as a node that others connect to with [`Bchn::connect_to`].
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_listening(program: &Path) -> io::Result<Self> {
+        Self::try_ports(program, &[], true, true)
     }
 
     /// As [`Bchn::start`], with further command line arguments such as `-expire=1`.
@@ -75,16 +86,17 @@ impl Bchn {
     /// # Errors
     /// When it does not come up.
     pub fn start_with(program: &Path, arguments: &[&str]) -> io::Result<Self> {
-        Self::try_ports(program, arguments, true)
+        Self::try_ports(program, arguments, true, false)
     }
 
-    fn try_ports(program: &Path, arguments: &[&str], publishes: bool) -> io::Result<Self> {
+    fn try_ports(program: &Path, arguments: &[&str], publishes: bool, listens: bool) -> io::Result<Self> {
         let mut last = None;
         for _ in 0..3 {
             let node = Self {
                 program: program.to_owned(),
                 arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
                 publishes,
+                listens,
                 folder: tempfile::Builder::new().prefix("bchn-").tempdir()?,
                 ports: Ports::free()?,
                 child: Mutex::new(None),
@@ -102,6 +114,55 @@ impl Bchn {
         self.folder.path()
     }
 
+    /// Becomes a peer of another node that [listens](Bchn::start_listening). Returns when both have shaken hands.
+    ///
+    /// # Errors
+    /// When they do not within a minute.
+    pub fn connect_to(&self, other: &Self) -> io::Result<()> {
+        self.ask("setnetworkactive", &json!([true]))?;
+        let address = format!("127.0.0.1:{}", other.ports.p2p);
+        let deadline = Instant::now() + START;
+        while !(self.has_peer()? && other.has_peer()?) {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the nodes do not find each other"));
+            }
+            if self.ask("getconnectioncount", &json!([]))? == json!(0) {
+                self.ask("addnode", &json!([address, "onetry"]))?;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Leaves all its peers. Returns when it has none.
+    ///
+    /// # Errors
+    /// When it still has one after a minute.
+    pub fn disconnect(&self) -> io::Result<()> {
+        self.ask("setnetworkactive", &json!([false]))?;
+        let deadline = Instant::now() + STOP;
+        while self.ask("getconnectioncount", &json!([]))? != json!(0) {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the node keeps its peers"));
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Whether a peer has told its version, and was told ours.
+    fn has_peer(&self) -> io::Result<bool> {
+        let peers = self.ask("getpeerinfo", &json!([]))?;
+        let met = |peer: &Value| {
+            peer["version"].as_u64() > Some(0) && peer["bytesrecv_per_msg"]["verack"].as_u64() > Some(0)
+        };
+        Ok(peers.as_array().is_some_and(|peers| peers.iter().any(met)))
+    }
+
+    fn ask(&self, method: &str, params: &Value) -> io::Result<Value> {
+        self.call(method, params.clone()).map_err(io::Error::other)
+    }
+
     fn command(&self) -> Command {
         let mut datadir = OsStr::new("-datadir=").to_owned();
         datadir.push(self.folder.path());
@@ -111,16 +172,8 @@ impl Bchn {
             .arg(datadir)
             .arg("-server=1")
             .arg(format!("-rpcport={}", self.ports.rpc))
-            // No peers, no look at the network around.
-            .args([
-                "-listen=0",
-                "-connect=0",
-                "-dnsseed=0",
-                "-upnp=0",
-                "-natpmp=0",
-                "-discover=0",
-                "-listenonion=0",
-            ])
+            // No peers but those that a test names, no look at the network around.
+            .args(["-connect=0", "-dnsseed=0", "-upnp=0", "-natpmp=0", "-discover=0", "-listenonion=0"])
             // 28.0.1 stops to answer RPC after its expiry date, on regtest too.
             .args(["-printtoconsole=0", "-expire=0"])
             // Self-checks that regtest does after each transaction and block.
@@ -129,6 +182,11 @@ impl Bchn {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if self.listens {
+            command.arg("-listen=1").arg(format!("-bind=127.0.0.1:{}", self.ports.p2p));
+        } else {
+            command.arg("-listen=0");
+        }
         if self.publishes {
             command
                 .arg(format!("-zmqpubrawtx={}", endpoint(self.ports.rawtx)))
@@ -242,14 +300,14 @@ impl Drop for Bchn {
 }
 
 impl Ports {
-    /// Four ports that were free a moment ago.
+    /// Five ports that were free a moment ago.
     fn free() -> io::Result<Self> {
         let held: Vec<TcpListener> =
-            (0..4).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
+            (0..5).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
         let port = |index: usize| -> io::Result<u16> {
             held.get(index).ok_or_else(|| io::Error::other("too few ports"))?.local_addr().map(|at| at.port())
         };
-        Ok(Self { rpc: port(0)?, rawtx: port(1)?, hashblock: port(2)?, hashds: port(3)? })
+        Ok(Self { rpc: port(0)?, rawtx: port(1)?, hashblock: port(2)?, hashds: port(3)?, p2p: port(4)? })
     }
 }
 

@@ -82,15 +82,32 @@ impl Shop {
     /// # Errors
     /// When it does not within 20 seconds; the log is in the message.
     pub async fn until(&self, id: &str, status: &str) -> Result<Value> {
+        self.until_any(id, &[status]).await
+    }
+
+    /// Waits until an invoice has one of several statuses.
+    ///
+    /// # Errors
+    /// As [`Shop::until`].
+    pub async fn until_any(&self, id: &str, statuses: &[&str]) -> Result<Value> {
+        let fits = |invoice: &Value| statuses.iter().any(|status| invoice["status"] == *status);
+        self.until_so(id, &statuses.join(" or "), fits).await
+    }
+
+    /// Waits until something is true of an invoice; `what` names it.
+    ///
+    /// # Errors
+    /// As [`Shop::until`].
+    pub async fn until_so(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;
         for _ in 0..LOOKS {
             last = self.get(id).await?;
-            if last["status"] == status {
+            if is_so(&last) {
                 return Ok(last);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        bail!("{id} is not {status}: {last}\n{}", self.daemon.log())
+        bail!("{id} is not {what}: {last}\n{}", self.daemon.log())
     }
 
     /// Waits until `/readyz` names a reason not to be ready.

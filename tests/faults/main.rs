@@ -11,8 +11,11 @@
 //! What only a real node does (parking, peers) is skipped by name where there is none. What is random follows from a
 //! seed that is printed; `JPPD_SEED` repeats it.
 
+mod chain;
 mod kill;
 mod node;
+mod proofs;
+mod signals;
 mod stream;
 
 use std::{path::Path, sync::Arc};

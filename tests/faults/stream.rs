@@ -146,10 +146,7 @@ impl Stream {
     /// Waits until every invoice is paid, in a block or not.
     pub(crate) async fn all_paid(&self, shop: &Shop) -> Result<()> {
         for made in &self.made {
-            let invoice = shop.get(&made.id).await?;
-            if invoice["status"] != "confirmed" {
-                shop.until(&made.id, "paid").await?;
-            }
+            shop.until_any(&made.id, &["paid", "confirmed"]).await?;
         }
         Ok(())
     }
