@@ -12,6 +12,7 @@
 //! seed that is printed; `JPPD_SEED` repeats it.
 
 mod chain;
+mod disk;
 mod kill;
 mod node;
 mod proofs;

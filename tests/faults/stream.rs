@@ -162,6 +162,32 @@ impl Stream {
         Ok(true)
     }
 
+    /// Waits until every invoice that a daemon over an older state knows is paid, each once. Gives how many they are.
+    pub(crate) async fn settled_as_far_as_known(&self, daemon: &Daemon) -> Result<usize> {
+        let mut known = 0;
+        for made in &self.made {
+            let path = format!("/jpp/invoices/{}/", made.id);
+            let mut looks = 0;
+            loop {
+                let answer = daemon.api().get(&path).await?;
+                if answer.status == 404 {
+                    break;
+                }
+                let invoice = answer.expect(200)?;
+                if invoice["status"] == "paid" || invoice["status"] == "confirmed" {
+                    ensure!(invoice["payments"].as_array().map(Vec::len) == Some(1), "{invoice}");
+                    ensure!(invoice["payment"]["txid"] == made.txid.as_str(), "{invoice}");
+                    known += 1;
+                    break;
+                }
+                looks += 1;
+                ensure!(looks < 400, "never paid: {invoice}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(known)
+    }
+
     /// Confirms everything, and looks at every invoice: it was paid once, by the transaction of its customer, and its
     /// log says so without a gap. `steady` is whether it may have happened that a payment was taken back on the way.
     pub(crate) async fn settle(&self, shop: &mut Shop, steady: bool) -> Result<()> {
