@@ -5,6 +5,7 @@ mod disk;
 mod model;
 mod opening;
 mod sample;
+mod torn;
 
 use std::{collections::BTreeSet, path::Path};
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes of any tables.
-fn changes() -> BoxedStrategy<Changes> {
+pub(super) fn changes() -> BoxedStrategy<Changes> {
     let mut of_tables: Vec<BoxedStrategy<Changes>> = Vec::new();
     macro_rules! each {
         ($($(#[$doc:meta])* $table:ident, $field:ident: $key:ty => $value:ty;)*) => {$(
@@ -76,7 +76,7 @@ where
     Ok(())
 }
 
-fn all_same(store: &Store, memory: &MemoryView, touched: &Changes) -> Result<(), TestCaseError> {
+pub(super) fn all_same(store: &Store, memory: &MemoryView, touched: &Changes) -> Result<(), TestCaseError> {
     macro_rules! each {
         ($($(#[$doc:meta])* $table:ident, $field:ident: $key:ty => $value:ty;)*) => {$(
             same::<tables::$table>(store, memory, touched)?;
@@ -124,35 +124,4 @@ proptest! {
         drop(store);
         all_same(&open(&path), &memory, &touched)?;
     }
-}
-
-/// A write that did not reach the disk whole is not there at all, whatever part of it did.
-#[test]
-fn a_torn_write_is_no_write() {
-    let (directory, store) = super::fresh();
-    let mut states = vec![Vec::new()];
-    for height in 0..4 {
-        let mut changes = super::block(height, 1);
-        changes.chain.extend(super::block(height + 100, 2).chain);
-        store.commit(&changes).unwrap();
-        states.push(super::chain(&store).unwrap());
-    }
-    let log = std::fs::read_dir(directory.path())
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .find(|entry| entry.path().extension().is_some_and(|extension| extension == "log"))
-        .unwrap();
-    let whole = std::fs::read(log.path()).unwrap();
-    let copies = tempfile::tempdir().unwrap();
-    let mut met = std::collections::BTreeSet::new();
-    for cut in (0..whole.len()).step_by(7) {
-        let path = copies.path().join(cut.to_string());
-        copy(directory.path(), &path);
-        std::fs::write(path.join(log.file_name()), &whole[..cut]).unwrap();
-        // Cut before the store wrote who it is, it is a new one.
-        let found = super::chain(&open(&path)).unwrap();
-        let state = states.iter().position(|state| *state == found);
-        met.insert(state.unwrap_or_else(|| panic!("cut at {cut}: {found:?} was never committed")));
-    }
-    assert!(met.len() >= 4, "{met:?}");
 }
