@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{Daemon, Node, Purse, Socket, client::Answer, nodes, wallet::Wallet};
+use crate::{Daemon, Node, Purse, Socket, client::Answer, fresh_nodes, nodes, wallet::Wallet};
 
 /// How often something is looked at until it is as it is waited for, 50 ms apart.
 const LOOKS: u32 = 400;
@@ -163,7 +163,19 @@ pub fn id(invoice: &Value) -> Result<String> {
 /// # Errors
 /// The body's, with the kind of the node.
 pub async fn on_every_node(name: &str, body: impl AsyncFn(Arc<dyn Node>) -> Result<()>) -> Result<()> {
-    for node in nodes(name)? {
+    on_each(nodes(name)?, body).await
+}
+
+/// The same with nodes that are the test's own, to be killed and misled, see [`fresh_nodes`].
+///
+/// # Errors
+/// The body's, with the kind of the node.
+pub async fn on_fresh_nodes(name: &str, body: impl AsyncFn(Arc<dyn Node>) -> Result<()>) -> Result<()> {
+    on_each(fresh_nodes(name)?, body).await
+}
+
+async fn on_each(nodes: Vec<Arc<dyn Node>>, body: impl AsyncFn(Arc<dyn Node>) -> Result<()>) -> Result<()> {
+    for node in nodes {
         let kind = node.name();
         body(node).await.with_context(|| format!("on {kind}"))?;
     }

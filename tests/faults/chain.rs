@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use regtest::{Bchn, Shop, node::skipped, shop::on_every_node};
+use regtest::{Bchn, Shop, node::skipped, shop::on_fresh_nodes};
 use serde_json::json;
 
 use super::open;
@@ -33,7 +33,7 @@ async fn events(shop: &Shop, id: &str) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_was_invalid_for_a_while_counts_again() -> Result<()> {
-    on_every_node("a_block_that_was_invalid_for_a_while_counts_again", async |node| {
+    on_fresh_nodes("a_block_that_was_invalid_for_a_while_counts_again", async |node| {
         let mut shop = open(node).await?;
         let (id, _) = confirmed(&mut shop).await?;
         let (tip, _) = shop.node.tip()?;
@@ -52,7 +52,7 @@ async fn a_block_that_was_invalid_for_a_while_counts_again() -> Result<()> {
 /// From more than ten blocks the node puts nothing back into its mempool.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_a_deep_reorganisation_dropped_is_sent_again() -> Result<()> {
-    on_every_node("a_payment_that_a_deep_reorganisation_dropped_is_sent_again", async |node| {
+    on_fresh_nodes("a_payment_that_a_deep_reorganisation_dropped_is_sent_again", async |node| {
         let mut shop = open(node).await?;
         let (id, txid) = confirmed(&mut shop).await?;
         let (block, _) = shop.node.tip()?;

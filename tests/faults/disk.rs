@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use regtest::{Daemon, Shop, node::skipped, purse::raw_hex, shop::on_every_node};
+use regtest::{Daemon, Shop, node::skipped, purse::raw_hex, shop::on_fresh_nodes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,7 +27,7 @@ const BALLAST: usize = 40;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_is_cut_anywhere_is_a_moment_of_the_past() -> Result<()> {
     let name = "a_log_that_is_cut_anywhere_is_a_moment_of_the_past";
-    on_every_node(name, async |node| {
+    on_fresh_nodes(name, async |node| {
         let mut chance = Chance::new(name)?;
         let mut shop = open(node).await?;
         let mut stream = Stream::prepare(&mut shop, 100, chance.clone())?;
@@ -129,7 +129,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_without_room_is_answered_until_there_is_room() -> Result<()> {
     let name = "a_disk_without_room_is_answered_until_there_is_room";
-    on_every_node(name, async |node| {
+    on_fresh_nodes(name, async |node| {
         let Some(disk) = SmallDisk::mount()? else {
             skipped(&format!("{name}: only root can mount a small disk"));
             return Ok(());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use regtest::shop::on_every_node;
+use regtest::shop::on_fresh_nodes;
 
 use super::{
     open,
@@ -22,7 +22,7 @@ async fn a_daemon_that_is_killed_at_any_moment_loses_nothing() -> Result<()> {
         Ok(named) => named.parse().context("JPPD_KILLS is a number")?,
         Err(_) => KILLS,
     };
-    on_every_node(name, async |node| {
+    on_fresh_nodes(name, async |node| {
         let mut chance = Chance::new(name)?;
         let mut shop = open(node).await?;
         let mut stream = Stream::prepare(&mut shop, kills * PAYMENTS, chance.clone())?;

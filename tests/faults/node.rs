@@ -7,7 +7,7 @@ use bitcoincash::consensus;
 use regtest::{
     Node,
     purse::raw_hex,
-    shop::on_every_node,
+    shop::on_fresh_nodes,
     wallet::{PayOptions, Payment},
 };
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ const PAYMENTS: u64 = 30;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_restarted_costs_no_payment() -> Result<()> {
     let name = "a_node_that_is_restarted_costs_no_payment";
-    on_every_node(name, async |node| {
+    on_fresh_nodes(name, async |node| {
         let mut shop = open(node).await?;
         let mut stream = Stream::prepare(&mut shop, 200, Chance::new(name)?)?;
         for _ in 0..2 {
@@ -44,7 +44,7 @@ async fn a_node_that_is_restarted_costs_no_payment() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mempool_that_is_lost_is_filled_again() -> Result<()> {
     let name = "a_mempool_that_is_lost_is_filled_again";
-    on_every_node(name, async |node| {
+    on_fresh_nodes(name, async |node| {
         let mut shop = open(node).await?;
         let mut stream = Stream::prepare(&mut shop, 200, Chance::new(name)?)?;
         // What is in blocks until here survives a kill: an orderly stop writes it down.
@@ -95,7 +95,7 @@ fn blocks_above(node: &dyn Node, height: u32) -> Result<Vec<Value>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_cookie_is_read() -> Result<()> {
-    on_every_node("a_new_cookie_is_read", async |node| {
+    on_fresh_nodes("a_new_cookie_is_read", async |node| {
         let mut shop = open(node).await?;
         let (id, address) = shop.invoice(8_000).await?;
         let before = std::fs::read(shop.node.cookie_file())?;
@@ -113,7 +113,7 @@ async fn a_new_cookie_is_read() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_cookie_is_named_until_it_is_right() -> Result<()> {
-    on_every_node("a_wrong_cookie_is_named_until_it_is_right", async |node| {
+    on_fresh_nodes("a_wrong_cookie_is_named_until_it_is_right", async |node| {
         let mut shop = open(node).await?;
         let (id, address) = shop.invoice(8_000).await?;
         let (other, elsewhere) = shop.invoice(9_000).await?;

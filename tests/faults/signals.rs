@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bitcoincash::consensus;
 use regtest::{
     Shop,
-    shop::{id, on_every_node},
+    shop::{id, on_fresh_nodes},
     wallet::{PayOptions, Payment},
 };
 use serde_json::json;
@@ -30,7 +30,7 @@ const DUST: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_block_that_came_while_nobody_read_is_found_whole() -> Result<()> {
-    on_every_node("a_large_block_that_came_while_nobody_read_is_found_whole", async |node| {
+    on_fresh_nodes("a_large_block_that_came_while_nobody_read_is_found_whole", async |node| {
         let mut shop = open(node).await?;
         for transaction in shop.payer.wallet.split(INVOICES * OUTPUTS, 100_000, PayOptions::default())? {
             shop.node.send(&consensus::serialize(&transaction))?;
@@ -124,7 +124,7 @@ async fn carry(listener: TcpListener, there: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_that_are_cut_off_cost_no_payment() -> Result<()> {
     let name = "ports_that_are_cut_off_cost_no_payment";
-    on_every_node(name, async |node| {
+    on_fresh_nodes(name, async |node| {
         let mut wires = [
             Wire::to(&node.zmq_rawtx()).await?,
             Wire::to(&node.zmq_hashblock()).await?,
