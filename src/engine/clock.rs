@@ -55,9 +55,9 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 /// for a machine that slept looks the same.
 const DOUBT: Duration = Duration::from_secs(600);
 
-/// Compares the wall clock with the monotonic one.
+/// Compares the wall clock with the monotonic one. It reads neither: whoever drives it says what they show.
 #[derive(Debug)]
-struct ClockWatch {
+pub struct ClockWatch {
     wall: Timestamp,
     monotonic: Instant,
     ahead_since: Option<Instant>,
@@ -65,12 +65,12 @@ struct ClockWatch {
 
 impl ClockWatch {
     /// Begins at a moment of both clocks.
-    fn new(wall: Timestamp, monotonic: Instant) -> Self {
+    pub fn new(wall: Timestamp, monotonic: Instant) -> Self {
         Self { wall, monotonic, ahead_since: None }
     }
 
     /// Whether the wall clock runs ahead, at a moment of both clocks.
-    fn is_ahead(&mut self, wall: Timestamp, monotonic: Instant) -> bool {
+    pub fn is_ahead(&mut self, wall: Timestamp, monotonic: Instant) -> bool {
         let passed = monotonic.saturating_duration_since(self.monotonic);
         if wall.since(self.wall) <= passed + TOLERANCE {
             self.ahead_since = None;
@@ -90,7 +90,7 @@ impl ClockWatch {
 
     /// The wall time that can be believed at a moment of both clocks: while it is ahead, what the monotonic clock
     /// makes of the last moment that was good.
-    fn believed(&mut self, wall: Timestamp, monotonic: Instant) -> Timestamp {
+    pub fn believed(&mut self, wall: Timestamp, monotonic: Instant) -> Timestamp {
         if self.is_ahead(wall, monotonic) {
             self.wall.after(monotonic.saturating_duration_since(self.monotonic))
         } else {

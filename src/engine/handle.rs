@@ -15,13 +15,10 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{Batch, BatchFailure, Clock, Storage};
+use super::{Clock, Storage, Writer};
 use crate::{
     invoice::{Order, Timestamp},
-    ledger::{
-        Action, Event, Input, Outcome, ReadError, Reads, Rules,
-        tables::{Counters, Events},
-    },
+    ledger::{Action, Event, Input, Outcome, ReadError, Rules},
 };
 
 /// What hears of events once they are on disk. It is called on the engine's thread and must not wait.
@@ -86,9 +83,11 @@ impl<C: Clock + std::fmt::Debug> ClockDebug for C {}
 
 #[derive(Debug)]
 enum Request {
-    Apply { input: Box<Input>, answer: oneshot::Sender<Result<Outcome, EngineError>> },
+    Apply { input: Box<Input>, answer: Answer },
     Stop,
 }
+
+type Answer = oneshot::Sender<Result<Outcome, EngineError>>;
 
 impl Engine {
     /// Starts the engine's thread over a store.
@@ -102,18 +101,18 @@ impl Engine {
         clock: impl Clock + std::fmt::Debug,
         publish: Arc<dyn Publish>,
     ) -> Result<Self, EngineStartError> {
-        let meta = Reads::<Counters>::get(&*store, &()).map_err(EngineStartError::Store)?.unwrap_or_default();
+        let (writer, order) =
+            Writer::new(&*store, settings.rules.clone()).map_err(EngineStartError::Store)?;
         let (queue, requests) = mpsc::channel(settings.queue);
         let shared = Arc::new(Shared {
-            order: AtomicU64::new(meta.order.0),
+            order: AtomicU64::new(order.0),
             failing: AtomicBool::new(false),
             thread: Mutex::new(None),
         });
-        let writer =
-            Writer { store, settings, publish, shared: shared.clone(), requests, seq: meta.seq, tried: None };
+        let worker = Worker { store, settings, publish, shared: shared.clone(), requests, writer };
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || worker.run())
             .map_err(EngineStartError::Thread)?;
         *shared.thread.lock() = Some(thread);
         Ok(Self { queue, shared, clock: Arc::new(clock) })
@@ -195,141 +194,63 @@ pub enum EngineStartError {
     Thread(std::io::Error),
 }
 
-struct Writer<S> {
+struct Worker<S> {
     store: Arc<S>,
     settings: EngineSettings,
     publish: Arc<dyn Publish>,
     shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
-    /// The number of the last event that was published.
-    seq: u64,
-    /// When the store was last found unfit, while it is.
-    tried: Option<Instant>,
+    writer: Writer,
 }
 
-/// How often a store that failed is tried again.
-const RECOVERY: Duration = Duration::from_millis(500);
-
-/// How many events are published at a time after a recovery.
-const PAGE: usize = 1000;
-
-impl<S: Storage> Writer<S> {
+impl<S: Storage> Worker<S> {
     fn run(mut self) {
         let sizes = metrics::histogram!("jppd_batch_inputs");
         let commits = metrics::histogram!("jppd_commit_seconds");
         let mut stopping = false;
         while !stopping && let Some(first) = self.requests.blocking_recv() {
-            let (inputs, stop) = self.gather(first);
+            let (inputs, answers, stop) = self.gather(first);
             stopping = stop;
             sizes.record(u32::try_from(inputs.len()).unwrap_or(u32::MAX));
             let started = Instant::now();
-            self.write(inputs);
+            self.write(inputs, answers);
             commits.record(started.elapsed());
         }
     }
 
     /// Takes what is in the queue: whatever gathered while the last batch was written goes together.
-    fn gather(&mut self, first: Request) -> (Vec<Waiting>, bool) {
+    fn gather(&mut self, first: Request) -> (Vec<Input>, Vec<Answer>, bool) {
         let deadline = Instant::now() + self.settings.gather;
-        let mut inputs = Vec::new();
+        let (mut inputs, mut answers) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(request) = next.take() {
             match request {
-                Request::Apply { input, answer } => inputs.push(Waiting { input: *input, answer }),
-                Request::Stop => return (inputs, true),
+                Request::Apply { input, answer } => {
+                    inputs.push(*input);
+                    answers.push(answer);
+                }
+                Request::Stop => return (inputs, answers, true),
             }
             if inputs.len() < self.settings.batch && Instant::now() < deadline {
                 next = self.requests.try_recv().ok();
             }
         }
-        (inputs, false)
+        (inputs, answers, false)
     }
 
-    fn write(&mut self, inputs: Vec<Waiting>) {
-        if self.shared.failing.load(Ordering::Relaxed) && !self.recover() {
-            for Waiting { answer, .. } in inputs {
-                let _ = answer.send(Err(EngineError::Unavailable));
-            }
-            return;
+    fn write(&mut self, inputs: Vec<Input>, answers: Vec<Answer>) {
+        let written = self.writer.write(&*self.store, inputs, Instant::now());
+        // Everything is on disk: first those who ask for the order, then those who listen, then those who wait.
+        if let Some(order) = written.order {
+            self.shared.order.store(order.0, Ordering::Release);
         }
-        let mut batch = Batch::default();
-        let mut answers = Vec::with_capacity(inputs.len());
-        let mut failure: Option<BatchFailure> = None;
-        for Waiting { input, answer } in inputs {
-            if failure.is_none() {
-                match batch.apply(&*self.store, &self.settings.rules, input) {
-                    Ok(outcome) => {
-                        answers.push((answer, Some(outcome)));
-                        continue;
-                    }
-                    Err(error) => failure = Some(error.into()),
-                }
-            }
-            answers.push((answer, None));
+        if !written.events.is_empty() {
+            self.publish.publish(&written.events);
         }
-        if failure.is_none() {
-            match batch.commit(&*self.store) {
-                Ok(Some((order, events))) => {
-                    // From here on everything is on disk: first those who ask for the order, then those who listen.
-                    self.shared.order.store(order.0, Ordering::Release);
-                    self.seq = events.last().map_or(self.seq, |event| event.seq);
-                    self.publish.publish(&events);
-                }
-                Ok(None) => {}
-                Err(error) => failure = Some(error.into()),
-            }
-        }
-        self.shared.failing.store(failure.is_some(), Ordering::Relaxed);
-        if let Some(failure) = &failure {
-            tracing::error!(%failure, inputs = answers.len(), "a batch came to nothing");
-            metrics::counter!("jppd_batches_failed_total").increment(1);
-        }
-        for (answer, outcome) in answers {
-            let outcome = match (&failure, outcome) {
-                (None, Some(outcome)) => Ok(outcome),
-                _ => Err(EngineError::Unavailable),
-            };
+        self.shared.failing.store(self.writer.is_failing(), Ordering::Relaxed);
+        for (answer, outcome) in answers.into_iter().zip(written.outcomes) {
             // Whoever asked may have gone; what was applied stays applied.
             let _ = answer.send(outcome);
         }
     }
-
-    /// Tries to make a failed store fit again. The batch that failed may be in it after all: then its events are
-    /// published now.
-    fn recover(&mut self) -> bool {
-        if self.tried.is_some_and(|tried| tried.elapsed() < RECOVERY) {
-            return false;
-        }
-        match self.store.recover().map_err(BatchFailure::from).and_then(|()| Ok(self.catch_up()?)) {
-            Ok(()) => {
-                tracing::info!("the store can be written again");
-                self.tried = None;
-                self.shared.failing.store(false, Ordering::Relaxed);
-                true
-            }
-            Err(failure) => {
-                tracing::warn!(%failure, "the store is not fit yet");
-                self.tried = Some(Instant::now());
-                false
-            }
-        }
-    }
-
-    fn catch_up(&mut self) -> Result<(), ReadError> {
-        let meta = Reads::<Counters>::get(&*self.store, &())?.unwrap_or_default();
-        self.shared.order.store(meta.order.0, Ordering::Release);
-        while self.seq < meta.seq {
-            let page = Reads::<Events>::range(&*self.store, self.seq + 1..=meta.seq, PAGE)?;
-            let events: Vec<Event> = page.into_iter().map(|(_, event)| event).collect();
-            let Some(last) = events.last() else { break };
-            self.seq = last.seq;
-            self.publish.publish(&events);
-        }
-        Ok(())
-    }
-}
-
-struct Waiting {
-    input: Input,
-    answer: oneshot::Sender<Result<Outcome, EngineError>>,
 }

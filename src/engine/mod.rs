@@ -5,8 +5,8 @@
 //! as much for a thousand inputs as for one; so inputs that arrive while a write is under way wait, and go together
 //! into the next. Nobody holds a lock meanwhile, and one slow disk makes everybody slower but nobody wrong.
 //!
-//! [`Batch`] is the state machine: it has no thread, no channel and no clock, so that a simulator can drive it.
-//! [`Engine`] is the thin loop around it, on a thread of its own, behind a bounded queue. What is published (the
+//! [`Writer`] is the state machine, one [`Batch`] after the other: it has no thread, no channel and no clock, so that
+//! the simulator drives the same. [`Engine`] is the thin loop around it, on a thread of its own, behind a bounded queue. What is published (the
 //! [order of inputs](crate::invoice::Order) and the events) moves only after the commit; if the commit fails, the overlay is dropped, callers get
 //! [`EngineError::Unavailable`], and nothing has happened.
 //!
@@ -19,9 +19,11 @@ mod sightings;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use batch::{Batch, BatchFailure};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ClockWatch, SystemClock};
 pub use handle::{Engine, EngineError, EngineSettings, EngineStartError, Publish};
 pub use sightings::Sightings;
 pub use storage::{CommitError, Storage};
+pub use writer::{Writer, Written};
