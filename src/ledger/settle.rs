@@ -83,7 +83,8 @@ impl<V: View> Scribe<'_, V> {
             (false, true) if cancelled => Some(EventKind::PaymentRecorded),
             (false, true) => Some(EventKind::PaymentReceived),
             (true, false) => Some(EventKind::PaymentReverted),
-            (true, true) if level < before.state.level => Some(EventKind::PaymentReverted),
+            // Of a withdrawn one nobody was told that it was confirmed.
+            (true, true) if level < before.state.level && !cancelled => Some(EventKind::PaymentReverted),
             _ if change.held => Some(EventKind::PaymentHeld),
             (false, false) if change.credited && !cancelled => Some(EventKind::PartialPayment),
             _ if change.credited => Some(EventKind::PaymentRecorded),

@@ -158,3 +158,17 @@ fn a_lost_payment_can_be_moved_and_comes_back_there() {
     assert_eq!(world.news(from), [PaymentReceived, PaymentReverted, PaymentMoved]);
     assert_eq!(world.news(to), [PaymentMoved, PaymentReceived]);
 }
+
+#[test]
+fn what_was_not_told_of_a_cancelled_invoice_is_not_taken_back() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000)]);
+    world.cancel(id);
+    let tx = world.pay(&[(1, 1000)]);
+    world.mempool(&tx);
+    world.block(&[&tx]);
+    world.disconnect();
+    assert_eq!(world.news(id), [InvoiceCancelled, PaymentRecorded], "nobody heard that it was confirmed");
+    world.lost(&tx);
+    assert_eq!(world.news(id), [InvoiceCancelled, PaymentRecorded, PaymentReverted]);
+}
