@@ -145,7 +145,7 @@ impl Pass {
                 self.stage = Stage::Recall(Recall::new(view, self.sightings.clone())?);
                 self.on(Answer::Begin, view, moment)
             }
-            (Stage::Recall(recall), answer) => match recall.on(answer, view)?.within() {
+            (Stage::Recall(recall), answer) => match recall.on(answer)?.within() {
                 Some(step) => Ok(step),
                 None => {
                     self.memory.recalled();

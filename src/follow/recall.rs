@@ -6,7 +6,7 @@ use super::{Answer, FollowError, Step, walk::DEEPEST_REORG};
 use crate::{
     bch::{Block, BlockHash},
     engine::Sightings,
-    invoice::{FirstSeen, Sighting, Timestamp},
+    invoice::{FirstSeen, Order, Sighting, Timestamp},
     ledger::{
         ReadError, Reads, View,
         tables::{Blocks, Chain, Counters},
@@ -17,6 +17,10 @@ use crate::{
 /// Reads the blocks again that were walked before this process began and that the node can still take back, and
 /// notes what is in them. Without it a reorg would bring their transactions into the mempool as if they were new,
 /// and they could pay invoices that are younger than they are.
+///
+/// What is on record keeps the evidence it was recorded with. What is not was looked at when its block was walked, and
+/// paid nobody then, because nobody had asked for it or because it was older than who had: so it is older than every
+/// invoice there is, those that were registered before its block among them.
 #[derive(Debug)]
 pub(super) struct Recall {
     /// What remains to be read.
@@ -40,7 +44,7 @@ impl Recall {
     }
 
     /// Takes an answer and says what is next.
-    pub(super) fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<()>, FollowError> {
+    pub(super) fn on(&mut self, answer: Answer) -> Result<Step<()>, FollowError> {
         match (self.asked, answer) {
             // A node that lost a block, or deleted it, cannot take it back either.
             (None, Answer::Begin) | (Some(_), Answer::Node(Reply::Block(None) | Reply::Pruned)) => {
@@ -52,7 +56,7 @@ impl Recall {
                 if block.hash != hash {
                     return Err(FollowError::NoSuchBlock(hash));
                 }
-                note_block(&block, view, &self.sightings)?;
+                note(&block, Order(0), &self.sightings);
                 Ok(self.next())
             }
             _ => Err(FollowError::Confused),
@@ -71,10 +75,14 @@ impl Recall {
 /// Notes the transactions of a block of our chain as seen in it at the latest: a reorg does not make them young.
 pub(super) fn note_block<V: View>(block: &Block, view: &V, sightings: &Sightings) -> Result<(), ReadError> {
     let begun = Reads::<Blocks>::get(view, &block.hash)?.unwrap_or_default().begun;
+    note(block, begun, sightings);
+    Ok(())
+}
+
+fn note(block: &Block, begun: Order, sightings: &Sightings) {
     let at = Timestamp::from_secs(block.time_s.into());
     for tx in &block.transactions {
         sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(begun), at });
         sightings.left(tx.txid());
     }
-    Ok(())
 }

@@ -239,3 +239,26 @@ fn what_a_node_publishes_again_at_its_start_is_not_new() -> Result<()> {
     ensure!(town.status(id)? == "pending", "the node's word for its age decides");
     Ok(())
 }
+
+/// The transaction is older than the invoice, and the invoice older than the block; the program ends between the block
+/// and the reorg.
+#[test]
+fn a_block_that_was_walked_before_a_restart_makes_nothing_young() -> Result<()> {
+    let mut town = Town::open()?;
+    let (script, tx) = town.pay_nobody(79, 10_000)?;
+    town.hear()?;
+    let id = town.invoice(&script, 10_000)?;
+    town.mine()?;
+    town.chain.take_events();
+    town.pass()?;
+    ensure!(town.status(id)? == "pending", "it was there before");
+    town.restart();
+    town.pass()?;
+    town.take_back()?;
+    ensure!(town.chain.mempool() == [txid(&tx)]);
+    town.hear()?;
+    town.mine()?;
+    town.pass()?;
+    ensure!(town.status(id)? == "pending" && town.news(id)?.is_empty(), "and still was");
+    Ok(())
+}
