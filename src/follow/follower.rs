@@ -394,7 +394,7 @@ fn reason_of(error: &FollowError) -> Option<Reason> {
         FollowError::Node(NodeError::WarmingUp) | FollowError::MempoolNotLoaded => {
             Some(Reason::NodeWarmingUp)
         }
-        FollowError::Node(NodeError::Busy) => None,
+        FollowError::Node(NodeError::Busy) | FollowError::Moved => None,
         FollowError::Node(_) => Some(Reason::NodeUnreachable),
         FollowError::Engine(_) | FollowError::Read(_) => Some(Reason::StoreUnavailable),
         FollowError::Pruned { from, to } => Some(Reason::HistoryPruned { from: *from, to: *to }),

@@ -95,6 +95,9 @@ pub enum FollowError {
     /// The node's chain and ours have no block in common.
     #[error("the node's chain has no block in common with ours")]
     OtherChain,
+    /// Our own chain moved under a walk: a write that had failed turned out to be on disk.
+    #[error("our chain moved under the walk")]
+    Moved,
     /// The node sent a block that is none.
     #[error(transparent)]
     Block(#[from] BlockError),

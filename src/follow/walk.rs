@@ -134,6 +134,11 @@ impl Walk {
                 if from < block.transactions.len() {
                     return Ok(self.part(height, block, from));
                 }
+                // A write that failed can turn out to be on disk, and with it a block that was taken off: then this one
+                // stands on nothing, and the walk begins anew.
+                if tip(view)?.is_none_or(|(_, ours)| ours != block.previous) {
+                    return Err(FollowError::Moved);
+                }
                 let hash = block.hash;
                 self.stage = Stage::Connect(block);
                 Ok(apply(Action::BlockConnected { hash, height }))

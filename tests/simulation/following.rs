@@ -5,7 +5,7 @@ use bitcoincash::OutPoint;
 use jppd::{
     follow::{FollowError, Missing, PassEnd},
     invoice::CreditState,
-    ledger::{EventKind, Reads, tables::Chain},
+    ledger::{Action, EventKind, Reads, tables::Chain},
     node::UnspentCoin,
 };
 
@@ -260,5 +260,28 @@ fn a_block_that_was_walked_before_a_restart_makes_nothing_young() -> Result<()> 
     town.mine()?;
     town.pass()?;
     ensure!(town.status(id)? == "pending" && town.news(id)?.is_empty(), "and still was");
+    Ok(())
+}
+
+/// A write of the pass before had failed, and turns out to be on disk while this one walks on from where it thinks our
+/// chain ends.
+#[test]
+fn a_block_is_not_connected_to_one_that_was_taken_off() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    let hash = town.mine()?;
+    let (_, height) = town.chain.tip();
+    town.pass()?;
+    ensure!(town.status(id)? == "confirmed");
+    town.mine()?;
+    let end = town.pass_disturbed(Action::BlockDisconnected { hash, height })?;
+    ensure!(end == Err(FollowError::Moved), "{end:?}");
+    town.pass()?;
+    ensure!(town.status(id)? == "confirmed", "its block is there again");
+    let walked = Reads::<Chain>::range(&town.view, height - 2..=u32::MAX, usize::MAX)?;
+    let heights: Vec<u32> = walked.iter().map(|(height, _)| *height).collect();
+    ensure!(heights == (height - 2..=height + 1).collect::<Vec<_>>(), "{heights:?}");
     Ok(())
 }

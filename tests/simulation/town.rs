@@ -15,7 +15,7 @@ use jppd::{
         self, Action, Created, Creation, Event, EventKind, Input, MemoryView, Outcome, Reads, Rules,
         tables::Counters,
     },
-    node::NodeError,
+    node::{NodeError, Request},
     submit::{self, Accepted, Course, Submission, SubmitError},
 };
 use regtest::{
@@ -313,6 +313,32 @@ impl Town {
             match self.follow(step)? {
                 Ok(next) => answer = next,
                 Err(missing) => return Ok(missing),
+            }
+        }
+    }
+
+    /// A pass under which an input lands that it knows nothing of, right before the node is asked for a block.
+    pub(crate) fn pass_disturbed(
+        &mut self,
+        input: Action,
+    ) -> Result<std::result::Result<PassEnd, FollowError>> {
+        self.wait(1);
+        let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), true);
+        let (mut answer, mut input) = (follow::Answer::Begin, Some(input));
+        loop {
+            let moment = follow::Moment { now: self.now, order: self.order()? };
+            let step = match pass.on(answer, &self.view, moment) {
+                Ok(step) => step,
+                Err(error) => return Ok(Err(error)),
+            };
+            if matches!(step, follow::Step::Ask(Request::Block(_)))
+                && let Some(action) = input.take()
+            {
+                self.apply(action)?;
+            }
+            match self.follow(step)? {
+                Ok(next) => answer = next,
+                Err(end) => return Ok(Ok(end)),
             }
         }
     }
