@@ -80,8 +80,10 @@ impl Meeting {
                 Ok(Step::Ask(Request::MempoolEntry(txid)))
             }
             (Stage::Entry, Answer::Node(Reply::MempoolEntry(entry))) => {
-                if entry.is_none() {
-                    // Mined, most likely, or gone again: a block or a pass decides.
+                // Not there: mined, most likely, or gone again. Lost since it was asked for: then the answer is older
+                // than what is known. A block or a pass decides.
+                let known = Reads::<Transactions>::get(view, &txid)?;
+                if entry.is_none() || known.is_some_and(|known| known.place == Place::Lost) {
                     return Ok(Step::Done(()));
                 }
                 self.stage = Stage::Mempool;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
     ledger::{EventKind, Refusal},
-    node::{NodeError, Request},
+    node::{NodeError, Reply, Request, SendOutcome},
     submit::{Accepted, InputFault, Step, SubmitError},
 };
 
@@ -198,5 +198,27 @@ fn a_parent_gets_a_second_to_arrive() -> Result<()> {
     let (id, child) = town.invoice_swept(&[OutPoint { txid: txid(&parent), vout: 1 }])?;
     let missing = OutPoint { txid: txid(&parent), vout: 1 };
     ensure!(town.pay(id, &child)? == Err(SubmitError::Inputs(InputFault::Missing(missing))));
+    Ok(())
+}
+
+/// The node took it, and said so late: meanwhile it is gone, and a rival in a block.
+#[test]
+fn an_answer_that_is_older_than_the_loss_is_no_success() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, sends)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    ensure!(town.status(id)? == "paid");
+    town.chain.evict(tx.compute_txid());
+    let rival = town.sweep(&[tx.input[0].previous_output])?;
+    town.mine_these(vec![rival])?;
+    town.pass()?;
+    ensure!(town.status(id)? == "pending");
+    let end = town.answer(payment, Ok(Reply::Sent(SendOutcome::Accepted)))?;
+    ensure!(end == Err(SubmitError::NodeAway), "{end:?}");
+    ensure!(town.status(id)? == "pending", "it does not count again");
     Ok(())
 }

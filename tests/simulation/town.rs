@@ -15,7 +15,7 @@ use jppd::{
         self, Action, Created, Creation, Event, EventKind, Input, MemoryView, Outcome, Reads, Rules,
         tables::Counters,
     },
-    node::{NodeError, Request},
+    node::{NodeError, Reply, Request},
     submit::{self, Accepted, Course, Submission, SubmitError},
 };
 use regtest::{
@@ -485,9 +485,18 @@ impl Town {
         payment: Paying,
         error: NodeError,
     ) -> Result<std::result::Result<Accepted, SubmitError>> {
+        self.answer(payment, Err(error))
+    }
+
+    /// What the node was asked last is answered like this, whatever it would say now; then to the end.
+    pub(crate) fn answer(
+        &mut self,
+        payment: Paying,
+        reply: std::result::Result<Reply, NodeError>,
+    ) -> Result<std::result::Result<Accepted, SubmitError>> {
         let Paying { mut course, step } = payment;
         ensure!(matches!(step, submit::Step::Ask(_)), "the node was not asked");
-        let step = self.ask_course(&mut course, submit::Answer::Node(Err(error)))?;
+        let step = self.ask_course(&mut course, submit::Answer::Node(reply))?;
         self.finish(Paying { course, step })
     }
 

@@ -59,10 +59,12 @@ impl Course {
             if self.delivered.contains(&tx.txid()) {
                 continue;
             }
-            if is_with_node(Reads::<Transactions>::get(view, &tx.txid())?.as_ref()) {
+            let known = Reads::<Transactions>::get(view, &tx.txid())?;
+            if is_with_node(known.as_ref()) {
                 self.delivered.insert(tx.txid());
                 continue;
             }
+            self.was_lost = known.is_some_and(|known| known.place == Place::Lost);
             self.stage = Stage::Broadcast(tx.clone());
             return Ok(Step::Ask(Request::Send(tx.raw().clone())));
         }
@@ -78,23 +80,38 @@ impl Course {
         }))
     }
 
-    pub(super) fn sent(&mut self, tx: Arc<Transaction>, sent: SendOutcome, moment: Moment<'_>) -> Step {
-        match sent {
+    pub(super) fn sent<V: View>(
+        &mut self,
+        tx: Arc<Transaction>,
+        sent: SendOutcome,
+        view: &V,
+        moment: Moment<'_>,
+    ) -> Result<Step, ReadError> {
+        Ok(match sent {
             // Between the checks and the broadcast it can be mined; the block walk says where, from here on it
             // counts either way.
-            SendOutcome::Accepted | SendOutcome::AlreadyInChain => self.credit(tx, moment),
+            SendOutcome::Accepted | SendOutcome::AlreadyInChain => return self.credit(tx, view, moment),
             // The node says this of a transaction in a block, too, once its outputs are spent.
             SendOutcome::MissingInputs => self.ask_inputs(tx, Stage::Gone),
             SendOutcome::Refused { message, .. } => self.release(&tx, SubmitError::RefusedByNode(message)),
-        }
+        })
     }
 
-    /// The node has it.
-    pub(super) fn credit(&mut self, tx: Arc<Transaction>, moment: Moment<'_>) -> Step {
+    /// The node has it, unless it was lost since the node was asked: its answer can be older than a block with a rival.
+    pub(super) fn credit<V: View>(
+        &mut self,
+        tx: Arc<Transaction>,
+        view: &V,
+        moment: Moment<'_>,
+    ) -> Result<Step, ReadError> {
+        let known = Reads::<Transactions>::get(view, &tx.txid())?;
+        if !self.was_lost && known.is_some_and(|known| known.place == Place::Lost) {
+            return Ok(done(Err(SubmitError::NodeAway)));
+        }
         let first_seen = self.first_seen(tx.txid(), moment);
         self.stage = Stage::Credit(tx.clone());
         let observation = Observation::Mempool;
-        Step::Apply(Box::new(Action::Observed { transaction: tx, first_seen, observation }))
+        Ok(Step::Apply(Box::new(Action::Observed { transaction: tx, first_seen, observation })))
     }
 
     /// The node has it, and so do our records; the next one.

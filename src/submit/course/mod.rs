@@ -81,6 +81,8 @@ pub struct Course {
     delivered: BTreeSet<Txid>,
     /// Whether a missing parent was waited for.
     waited: bool,
+    /// Whether what is handed over was lost before.
+    was_lost: bool,
 }
 
 /// What is known of the inputs of a transaction.
@@ -127,6 +129,7 @@ impl Course {
             claimed_before: BTreeSet::new(),
             delivered: BTreeSet::new(),
             waited: false,
+            was_lost: false,
         }
     }
 
@@ -165,12 +168,12 @@ impl Course {
                 self.unless_met(&tx, error, view, moment)
             }
             (Stage::Claim, Answer::Applied(outcome)) => self.claimed(outcome, view, moment),
-            (Stage::Broadcast(tx), Answer::Node(Ok(Reply::Sent(sent)))) => Ok(self.sent(tx, sent, moment)),
+            (Stage::Broadcast(tx), Answer::Node(Ok(Reply::Sent(sent)))) => self.sent(tx, sent, view, moment),
             (Stage::Credit(tx), Answer::Applied(Ok(_))) => self.taken(tx.txid(), view, moment),
-            (Stage::Gone(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => Ok(match entry {
-                Some(_) => self.credit(tx, moment),
-                None => self.gone(tx, &coins),
-            }),
+            (Stage::Gone(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => match entry {
+                Some(_) => self.credit(tx, view, moment),
+                None => Ok(self.gone(tx, &coins)),
+            },
             (Stage::Unwalked(tx, error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
                 self.unwalked(&tx, error, best, view, moment)
             }
