@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench load build install-deps
+.PHONY: help demo test sim sim-race bench load build install-deps
 
 CARGO := scripts/with-rocksdb cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -50,6 +50,21 @@ test: install-deps ## format, lints, documentation, unit file, configuration, al
 		$(CARGO) run --quiet --locked --bin jppd -- check-config --config config/jppd.toml >/dev/null
 	$(call stage,tests)
 	@$(CARGO) test --locked --workspace
+
+# The simulator: how many seeds, or which one, and whether to tell what happens in it.
+SEEDS ?= 10000
+SEED ?=
+TRACE ?= 0
+TRIALS ?= 100000
+
+sim: install-deps ## payments under faults, from one number; SEEDS=10000 for many, SEED=42 TRACE=1 for one told
+	$(call stage,simulator)
+	@SIM_SEEDS=$(SEEDS) SIM_SEED=$(SEED) SIM_TRACE=$(TRACE) \
+		$(CARGO) test --locked -p jppd --test sim -- runs::seeds --nocapture
+
+sim-race: install-deps ## invoices registered around the broadcast and the block of their payment; TRIALS=100000
+	$(call stage,registration race)
+	@SIM_TRIALS=$(TRIALS) $(CARGO) test --locked -p jppd --test sim -- runs::registration_race --nocapture
 
 bench: install-deps ## the benchmarks of docs/PERFORMANCE.md; ARGS=NAME for one of them
 	$(call stage,benchmarks)

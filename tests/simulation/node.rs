@@ -6,25 +6,6 @@ use jppd::node::{
 };
 use regtest::chain::{self, Chain};
 
-/// What a node with this chain answers to a request that has deleted its blocks below a height.
-pub(crate) fn answer_pruned(
-    chain: &mut Chain,
-    kept: u32,
-    request: &Request,
-    now_s: u64,
-) -> Result<Reply, NodeError> {
-    if let Request::Block(hash) = request
-        && chain.block(*hash).is_some_and(|block| block.height < kept)
-    {
-        return Ok(Reply::Pruned);
-    }
-    let mut reply = answer(chain, request, now_s)?;
-    if let Reply::ChainInfo(info) = &mut reply {
-        (info.pruned, info.prune_height) = (true, Some(kept));
-    }
-    Ok(reply)
-}
-
 /// What a node with this chain answers to a request.
 pub(crate) fn answer(chain: &mut Chain, request: &Request, now_s: u64) -> Result<Reply, NodeError> {
     let (tip, height) = chain.tip();

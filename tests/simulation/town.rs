@@ -386,7 +386,7 @@ impl Town {
     fn follow<T>(&mut self, step: follow::Step<T>) -> Result<std::result::Result<follow::Answer, T>> {
         Ok(Ok(match step {
             follow::Step::Ask(request) => {
-                let reply = node::answer_pruned(&mut self.chain, self.kept, &request, self.now.secs());
+                let reply = answer_pruned(&mut self.chain, self.kept, &request, self.now.secs());
                 follow::Answer::Node(reply.map_err(FollowError::Node)?)
             }
             follow::Step::Decode(raw) => follow::Answer::Decoded(Block::decode(&raw).map(Arc::new)),
@@ -525,6 +525,20 @@ impl Town {
         let moment = submit::Moment { now: self.now, order: self.order()?, sightings: &self.sightings };
         Ok(course.on(answer, &self.view, moment)?)
     }
+}
+
+/// What a node with this chain answers to a request that has deleted its blocks below a height.
+fn answer_pruned(chain: &mut Chain, kept: u32, request: &Request, now_s: u64) -> Result<Reply, NodeError> {
+    if let Request::Block(hash) = request
+        && chain.block(*hash).is_some_and(|block| block.height < kept)
+    {
+        return Ok(Reply::Pruned);
+    }
+    let mut reply = node::answer(chain, request, now_s)?;
+    if let Reply::ChainInfo(info) = &mut reply {
+        (info.pruned, info.prune_height) = (true, Some(kept));
+    }
+    Ok(reply)
 }
 
 fn submission(invoice: InvoiceId, txs: &[&bitcoincash::Transaction]) -> Result<Submission> {

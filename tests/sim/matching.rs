@@ -1,0 +1,136 @@
+//! The rules of matching, as the oracle reads them: who may have an output, and who stands before whom.
+
+use anyhow::{Context as _, Result, ensure};
+use bitcoincash::Txid;
+use jppd::invoice::{Credit, InvoiceId, Level, Phase, Via};
+
+use crate::{
+    network::Node,
+    oracle::{Booked, Kind, Oracle},
+};
+
+impl Oracle {
+    /// The outpoint carries what the credit says, to a script that the invoice asks for.
+    pub(crate) fn is_legal(&self, credit: &Credit, node: &Node) -> Result<()> {
+        let booked = self.invoices.get(&credit.invoice).context("a credit of no invoice")?;
+        let required =
+            booked.invoice.outputs.get(usize::from(credit.output)).context("a credit of no output")?;
+        let Some(tx) = node.truth.transactions.get(&credit.outpoint.txid) else {
+            return Ok(());
+        };
+        let output = usize::try_from(credit.outpoint.vout).ok().and_then(|vout| tx.output.get(vout));
+        let output = output.context("a credit of an output that is not there")?;
+        ensure!(
+            output.script_pubkey == required.script && output.value.to_sat() == credit.satoshis,
+            "the credit of {} is not what the invoice asks for",
+            credit.outpoint
+        );
+        Ok(())
+    }
+
+    /// Whether a transaction certainly was there before an invoice, and the daemon of this life is bound to know.
+    pub(crate) fn is_older(&self, invoice: InvoiceId, txid: &Txid, life: u32, node: &Node) -> bool {
+        let Some(booked) = self.invoices.get(&invoice) else { return false };
+        let same_life = booked.life == life;
+        // Of what came before the first pass of a life the node's seconds decide, and an equal one counts as after.
+        let arrived = node.truth.arrived.get(txid);
+        let in_doubt = arrived.is_some_and(|(at, wall_s)| {
+            self.watches_since.is_none_or(|since| *at <= since) && *wall_s >= booked.invoice.created.secs()
+        });
+        (same_life && !in_doubt && booked.shown_before.contains(txid))
+            || (booked.mined_before.contains(txid) && (same_life || self.mined_at_birth.contains(txid)))
+    }
+
+    /// Whether a transaction certainly came after the creator of an invoice was told of it.
+    pub(crate) fn is_younger(&self, invoice: InvoiceId, txid: &Txid, node: &Node) -> bool {
+        let Some(booked) = self.invoices.get(&invoice) else { return false };
+        let Some(told) = booked.told else { return false };
+        let arrived = node.truth.arrived.get(txid);
+        let (at, wall_s) = arrived.copied().unwrap_or((u64::MAX, u64::MAX));
+        let submitted = self.submitted.get(txid).copied().unwrap_or(u64::MAX);
+        at > told && submitted > told && wall_s >= booked.invoice.created.secs()
+    }
+
+    /// No invoice that certainly could have had it stood before the one that got it: 3.3, rows 1 to 6.
+    pub(crate) fn is_first_that_fits(&self, credit: &Credit, node: &Node) -> Result<()> {
+        if !matches!(credit.via, Via::Mempool | Via::Block) {
+            return Ok(());
+        }
+        let Some(winner) = self.invoices.get(&credit.invoice) else { return Ok(()) };
+        let rank = self.rank(winner, credit);
+        let kind = self.kind_of(credit);
+        let (mut live, one) = (0, winner.invoice.outputs.len() == 1);
+        for id in self.askers.get(&kind).into_iter().flatten() {
+            let Some(other) = self.invoices.get(id) else { continue };
+            if !self.is_younger(*id, &credit.outpoint.txid, node) {
+                continue;
+            }
+            let others = self.rank(other, credit);
+            live += u32::from(others <= 5);
+            ensure!(
+                others >= 5 || others >= rank,
+                "{} went to {} (row {rank}) before {id} (row {others})",
+                credit.outpoint,
+                credit.invoice
+            );
+            let elder = other.invoice.registered < winner.invoice.registered;
+            ensure!(
+                !(elder && others == rank && rank < 5 && one && other.invoice.outputs.len() == 1),
+                "{} went to {} before {id}, which is older",
+                credit.outpoint,
+                credit.invoice
+            );
+        }
+        ensure!(
+            rank < 5 || live <= 1,
+            "{} went to {}, and {live} ask for such a payment",
+            credit.outpoint,
+            credit.invoice
+        );
+        Ok(())
+    }
+
+    pub(crate) fn kind_of(&self, credit: &Credit) -> Kind {
+        let booked = self.invoices.get(&credit.invoice);
+        let required = booked.and_then(|booked| booked.invoice.outputs.get(usize::from(credit.output)));
+        let script = required.map(|required| required.script.clone()).unwrap_or_default();
+        (script, credit.token.as_ref().map(|token| token.category))
+    }
+
+    /// The row by which an invoice can have an output: 1 open and exact, 3 late and exact, 5 live, 6 any other.
+    pub(crate) fn rank(&self, booked: &Booked, credit: &Credit) -> u32 {
+        let (script, _) = self.kind_of(credit);
+        if booked.state.level != Level::Unpaid || booked.state.archived {
+            return 6;
+        }
+        let exact = (0u16..).zip(&booked.invoice.outputs).any(|(number, output)| {
+            output.script == script
+                && output.satoshis == credit.satoshis
+                && output.token == credit.token
+                && !self.is_satisfied(booked, number)
+        });
+        match (exact, booked.state.phase) {
+            (true, Phase::Open) => 1,
+            (true, Phase::Expired { .. } | Phase::Cancelled { .. }) => 3,
+            (false, _) => 5,
+        }
+    }
+
+    /// Whether a required output has what it asks for.
+    pub(crate) fn is_satisfied(&self, booked: &Booked, number: u16) -> bool {
+        let Some(required) = booked.invoice.outputs.get(usize::from(number)) else { return false };
+        let live = self.credits.values().filter(|credit| {
+            credit.invoice == booked.invoice.id && credit.output == number && credit.state.is_live()
+        });
+        match &required.token {
+            None => live.map(|credit| credit.satoshis).sum::<u64>() >= required.satoshis,
+            Some(asked) => live.into_iter().any(|credit| {
+                credit.satoshis >= required.satoshis
+                    && credit
+                        .token
+                        .as_ref()
+                        .is_some_and(|token| token.category == asked.category && token.amount >= asked.amount)
+            }),
+        }
+    }
+}
