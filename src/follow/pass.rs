@@ -145,7 +145,7 @@ impl Pass {
                 self.stage = Stage::Recall(Recall::new(view, self.sightings.clone())?);
                 self.on(Answer::Begin, view, moment)
             }
-            (Stage::Recall(recall), answer) => match recall.on(answer)?.within() {
+            (Stage::Recall(recall), answer) => match recall.on(answer, moment)?.within() {
                 Some(step) => Ok(step),
                 None => {
                     self.memory.recalled();
@@ -154,8 +154,10 @@ impl Pass {
                 }
             },
             (Stage::Snapshot, Answer::Begin) => self.ask_snapshot(view),
-            (Stage::Snapshot, Answer::Node(Reply::Snapshot(snapshot))) => self.snapshot(snapshot, view),
-            (Stage::Walk(walk), answer) => match walk.on(answer, view)?.within() {
+            (Stage::Snapshot, Answer::Node(Reply::Snapshot(snapshot))) => {
+                self.snapshot(snapshot, view, moment)
+            }
+            (Stage::Walk(walk), answer) => match walk.on(answer, view, moment)?.within() {
                 Some(step) => Ok(step),
                 None => {
                     self.memory.forget_appraised();
@@ -226,17 +228,22 @@ impl Pass {
         Ok(Step::Ask(Request::Snapshot))
     }
 
-    fn snapshot<V: View>(&mut self, snapshot: Snapshot, view: &V) -> Result<Step<PassEnd>, FollowError> {
+    fn snapshot<V: View>(
+        &mut self,
+        snapshot: Snapshot,
+        view: &V,
+        moment: Moment,
+    ) -> Result<Step<PassEnd>, FollowError> {
         if !snapshot.loaded {
             return Err(FollowError::MempoolNotLoaded);
         }
         let tip = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip;
         let ours = tip.map(|(_, hash)| hash);
         if ours != Some(snapshot.tip_before) {
-            return self.walk(snapshot.tip_before, view);
+            return self.walk(snapshot.tip_before, view, moment);
         }
         if snapshot.tip_before != snapshot.tip_after {
-            return self.walk(snapshot.tip_after, view);
+            return self.walk(snapshot.tip_after, view, moment);
         }
         if let Some((height, _)) = tip {
             self.memory.reached(height);
@@ -246,9 +253,14 @@ impl Pass {
         self.fetch(view)
     }
 
-    fn walk<V: View>(&mut self, tip: BlockHash, view: &V) -> Result<Step<PassEnd>, FollowError> {
+    fn walk<V: View>(
+        &mut self,
+        tip: BlockHash,
+        view: &V,
+        moment: Moment,
+    ) -> Result<Step<PassEnd>, FollowError> {
         let mut walk = Walk::to(tip, self.sightings.clone());
-        let step = walk.on(Answer::Begin, view)?;
+        let step = walk.on(Answer::Begin, view, moment)?;
         self.stage = Stage::Walk(Box::new(walk));
         step.within().ok_or(FollowError::Confused)
     }

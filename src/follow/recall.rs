@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Answer, FollowError, Step, walk::DEEPEST_REORG};
+use super::{Answer, FollowError, Moment, Step, walk::DEEPEST_REORG};
 use crate::{
     bch::{Block, BlockHash},
     engine::Sightings,
     invoice::{FirstSeen, Order, Sighting, Timestamp},
     ledger::{
         ReadError, Reads, View,
-        tables::{Blocks, Chain, Counters},
+        tables::{Chain, Counters},
     },
     node::{Reply, Request},
 };
@@ -44,7 +44,7 @@ impl Recall {
     }
 
     /// Takes an answer and says what is next.
-    pub(super) fn on(&mut self, answer: Answer) -> Result<Step<()>, FollowError> {
+    pub(super) fn on(&mut self, answer: Answer, moment: Moment) -> Result<Step<()>, FollowError> {
         match (self.asked, answer) {
             // A node that lost a block, or deleted it, cannot take it back either.
             (None, Answer::Begin) | (Some(_), Answer::Node(Reply::Block(None) | Reply::Pruned)) => {
@@ -56,7 +56,7 @@ impl Recall {
                 if block.hash != hash {
                     return Err(FollowError::NoSuchBlock(hash));
                 }
-                note(&block, Order(0), &self.sightings);
+                note_block(&block, Moment { order: Order(0), ..moment }, &self.sightings);
                 Ok(self.next())
             }
             _ => Err(FollowError::Confused),
@@ -72,17 +72,12 @@ impl Recall {
     }
 }
 
-/// Notes the transactions of a block of our chain as seen in it at the latest: a reorg does not make them young.
-pub(super) fn note_block<V: View>(block: &Block, view: &V, sightings: &Sightings) -> Result<(), ReadError> {
-    let begun = Reads::<Blocks>::get(view, &block.hash)?.unwrap_or_default().begun;
-    note(block, begun, sightings);
-    Ok(())
-}
-
-fn note(block: &Block, begun: Order, sightings: &Sightings) {
-    let at = Timestamp::from_secs(block.time_s.into());
+/// Notes the transactions of a block as met in it, at the latest, at this moment: now, or when the block itself says. A
+/// reorg does not make them young.
+pub(super) fn note_block(block: &Block, met: Moment, sightings: &Sightings) {
+    let at = Timestamp::from_secs(block.time_s.into()).min(met.now);
     for tx in &block.transactions {
-        sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(begun), at });
+        sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(met.order), at });
         sightings.left(tx.txid());
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Answer, FollowError, Step, recall::note_block};
+use super::{Answer, FollowError, Moment, Step, recall::note_block};
 use crate::{
     bch::{Block, BlockHash},
     engine::Sightings,
     ledger::{
         Action, ReadError, Reads, View,
-        tables::{Chain, Counters},
+        tables::{Blocks, Chain, Counters},
     },
     node::{Reply, Request},
 };
@@ -48,7 +48,7 @@ enum Stage {
     Decode(u32, BlockHash),
     /// Applying a block from this transaction on.
     Part(u32, Arc<Block>, usize),
-    Connect(Arc<Block>),
+    Connect,
 }
 
 impl Walk {
@@ -73,7 +73,12 @@ impl Walk {
     }
 
     /// Takes an answer and says what is next.
-    pub(super) fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<()>, FollowError> {
+    pub(super) fn on<V: View>(
+        &mut self,
+        answer: Answer,
+        view: &V,
+        moment: Moment,
+    ) -> Result<Step<()>, FollowError> {
         match (&self.stage, answer) {
             (Stage::Headers(hash), Answer::Begin) => Ok(Step::Ask(Request::Header(*hash))),
             (Stage::Headers(hash), Answer::Node(Reply::Header(header))) => {
@@ -127,6 +132,11 @@ impl Walk {
                     return Err(FollowError::NoSuchBlock(*hash));
                 }
                 let height = *height;
+                // Noted before anything of it is applied: an invoice that is registered from now on is younger than
+                // the block, however long the disk takes. What was begun before was met before.
+                let begun = Reads::<Blocks>::get(view, &block.hash)?.map(|record| record.begun);
+                let order = begun.map_or(moment.order, |begun| begun.min(moment.order));
+                note_block(&block, Moment { order, ..moment }, &self.sightings);
                 Ok(self.part(height, block, 0))
             }
             (Stage::Part(height, block, from), Answer::Applied(_)) => {
@@ -140,13 +150,10 @@ impl Walk {
                     return Err(FollowError::Moved);
                 }
                 let hash = block.hash;
-                self.stage = Stage::Connect(block);
+                self.stage = Stage::Connect;
                 Ok(apply(Action::BlockConnected { hash, height }))
             }
-            (Stage::Connect(block), Answer::Applied(_)) => {
-                note_block(block, view, &self.sightings)?;
-                Ok(self.next())
-            }
+            (Stage::Connect, Answer::Applied(_)) => Ok(self.next()),
             _ => Err(FollowError::Confused),
         }
     }

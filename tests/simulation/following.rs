@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
-    follow::{FollowError, Missing, PassEnd},
+    follow::{FollowError, Missing, PassEnd, Step},
     invoice::CreditState,
     ledger::{Action, EventKind, Reads, tables::Chain},
-    node::UnspentCoin,
+    node::{Request, UnspentCoin},
 };
 
 use crate::town::{Town, txid};
@@ -276,12 +276,31 @@ fn a_block_is_not_connected_to_one_that_was_taken_off() -> Result<()> {
     town.pass()?;
     ensure!(town.status(id)? == "confirmed");
     town.mine()?;
-    let end = town.pass_disturbed(Action::BlockDisconnected { hash, height })?;
+    let asks_block = |step: &Step<PassEnd>| matches!(step, Step::Ask(Request::Block(_)));
+    let end = town.pass_disturbed(asks_block, Action::BlockDisconnected { hash, height })?;
     ensure!(end == Err(FollowError::Moved), "{end:?}");
     town.pass()?;
     ensure!(town.status(id)? == "confirmed", "its block is there again");
     let walked = Reads::<Chain>::range(&town.view, height - 2..=u32::MAX, usize::MAX)?;
     let heights: Vec<u32> = walked.iter().map(|(height, _)| *height).collect();
     ensure!(heights == (height - 2..=height + 1).collect::<Vec<_>>(), "{heights:?}");
+    Ok(())
+}
+
+/// The node gave a block of a miner whose clock is ahead, the disk is slow, and while the first part waits to be written
+/// an invoice is registered for what a transaction of the block pays, which no message and no snapshot had shown.
+#[test]
+fn an_invoice_is_younger_than_a_block_that_waits_to_be_written() -> Result<()> {
+    let mut town = Town::open()?;
+    let (paid, _) = town.pay_nobody(77, 10_000)?;
+    town.chain.take_events();
+    town.mine_ahead(60)?;
+    let (late, creation) = town.creation(&[(paid, 10_000)], None)?;
+    let applies_part = |step: &Step<PassEnd>| {
+        let Step::Apply(input) = step else { return false };
+        matches!(**input, Action::BlockPart { .. })
+    };
+    town.pass_disturbed(applies_part, creation)?.map_err(anyhow::Error::from)?;
+    ensure!(town.status(late)? == "pending", "{}", town.status(late)?);
     Ok(())
 }

@@ -102,8 +102,13 @@ impl Town {
 
     /// Mines a block with what is in the mempool.
     pub(crate) fn mine(&mut self) -> Result<bitcoincash::BlockHash> {
+        self.mine_ahead(0)
+    }
+
+    /// The same by a miner whose clock is this many seconds ahead.
+    pub(crate) fn mine_ahead(&mut self, secs: u64) -> Result<bitcoincash::BlockHash> {
         self.blocks += 1;
-        let hashes = self.chain.mine(1, &nobody(self.blocks), self.now.secs());
+        let hashes = self.chain.mine(1, &nobody(self.blocks), self.now.secs() + secs);
         let hash = *hashes.first().context("a block")?;
         self.book(hash)?;
         Ok(hash)
@@ -201,6 +206,20 @@ impl Town {
     }
 
     fn invoice_with(&mut self, asked: &[(ScriptBuf, u64)], zero_conf: Option<ZeroConf>) -> Result<InvoiceId> {
+        let (id, creation) = self.creation(asked, zero_conf)?;
+        let outcome = self.apply(creation)?;
+        let registered =
+            matches!(&outcome, Outcome::Created(created) if matches!(**created, Created::Registered(_)));
+        ensure!(registered, "not created: {outcome:?}");
+        Ok(id)
+    }
+
+    /// The input that registers an invoice for these outputs.
+    pub(crate) fn creation(
+        &mut self,
+        asked: &[(ScriptBuf, u64)],
+        zero_conf: Option<ZeroConf>,
+    ) -> Result<(InvoiceId, Action)> {
         self.invoices += 1;
         let id = InvoiceId::from_bytes([self.invoices; 16]);
         let mut outputs = Vec::new();
@@ -218,11 +237,7 @@ impl Town {
             zero_conf,
         };
         let creation = Creation { id, merchant: Merchant::named("shop"), draft, idempotency: None };
-        let outcome = self.apply(Action::Create(Box::new(creation)))?;
-        let registered =
-            matches!(&outcome, Outcome::Created(created) if matches!(**created, Created::Registered(_)));
-        ensure!(registered, "not created: {outcome:?}");
-        Ok(id)
+        Ok((id, Action::Create(Box::new(creation))))
     }
 
     /// An invoice for one output to an address that nobody used.
@@ -317,9 +332,10 @@ impl Town {
         }
     }
 
-    /// A pass under which an input lands that it knows nothing of, right before the node is asked for a block.
+    /// A pass under which an input lands that it knows nothing of, right before the first step of this kind.
     pub(crate) fn pass_disturbed(
         &mut self,
+        before: fn(&follow::Step<PassEnd>) -> bool,
         input: Action,
     ) -> Result<std::result::Result<PassEnd, FollowError>> {
         self.wait(1);
@@ -331,7 +347,7 @@ impl Town {
                 Ok(step) => step,
                 Err(error) => return Ok(Err(error)),
             };
-            if matches!(step, follow::Step::Ask(Request::Block(_)))
+            if before(&step)
                 && let Some(action) = input.take()
             {
                 self.apply(action)?;
