@@ -384,15 +384,30 @@ on_every_node!(an_audit_agrees_with_the_node_beside_the_daemon, async |node| {
     anyhow::bail!("no audit:\n{}", shop.daemon.log())
 });
 
-on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
-    let shop = open(node, &[]).await?;
-    let told = shop.daemon.command(&["gap"])?;
-    ensure!(told.status.code() == Some(1), "the store is in use: {told:?}");
-    shop.daemon.terminate().await?;
-    let told = shop.daemon.command(&["gap"])?;
+fn gap_is_empty(shop: &Shop, call: &[&str]) -> Result<()> {
+    let told = shop.daemon.command(call)?;
     let summary = String::from_utf8(told.stderr)?;
     ensure!(told.status.code() == Some(0), "{summary}");
     ensure!(summary == "the node has every block that was not walked yet\n", "{summary}");
+    Ok(())
+}
+
+on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
+    let shop = open(node, &[]).await?;
+    let told = shop.daemon.command(&["gap", "--acknowledge"])?;
+    ensure!(told.status.code() == Some(1), "the store is in use: {told:?}");
+    gap_is_empty(&shop, &["gap"])?;
+    shop.daemon.terminate().await?;
+    gap_is_empty(&shop, &["gap"])?;
+    gap_is_empty(&shop, &["gap", "--acknowledge"])?;
+    // Nothing is made where no store is.
+    let store = shop.daemon.folder().join("store");
+    std::fs::remove_dir_all(&store)?;
+    for call in [&["gap"][..], &["gap", "--acknowledge"]] {
+        let told = shop.daemon.command(call)?;
+        ensure!(told.status.code() == Some(1), "{told:?}");
+        ensure!(!store.exists(), "{told:?}");
+    }
     Ok(())
 });
 

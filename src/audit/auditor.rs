@@ -50,27 +50,29 @@ impl Auditor {
     /// # Errors
     ///
     /// [`AuditError`].
-    pub async fn audit<V: View>(
+    pub async fn audit<V: View + Send + Sync + 'static>(
         &self,
         open: impl Fn() -> Result<Arc<V>, AuditError>,
     ) -> Result<Report, AuditError> {
-        let first = self.once(&*open()?).await?;
+        let first = self.once(open()?).await?;
         if first.findings.is_empty() {
             return Ok(first);
         }
         tokio::time::sleep(SECOND_LOOK).await;
-        let mut second = self.once(&*open()?).await?;
+        let mut second = self.once(open()?).await?;
         second.findings = second.findings.intersection(&first.findings).cloned().collect();
         Ok(second)
     }
 
     /// Audits every so often, for ever: what is found is logged and counted (`jppd_audit_findings`,
-    /// `jppd_missed_payments_total`).
+    /// `jppd_missed_payments_total`), and so is what came to nothing (`jppd_audits_failed_total`).
     pub async fn keep_auditing<V: View + Send + Sync + 'static>(self, store: Arc<V>, every: Duration) {
         let missed = metrics::counter!("jppd_missed_payments_total");
         let audits = metrics::counter!("jppd_audits_total");
+        let failed = metrics::counter!("jppd_audits_failed_total");
         // They are there from the first moment, so that an alarm can be set on them.
         missed.increment(0);
+        failed.increment(0);
         count(&BTreeSet::new());
         let mut known: BTreeSet<Finding> = BTreeSet::new();
         loop {
@@ -93,22 +95,29 @@ impl Auditor {
                     );
                     known = findings;
                 }
-                Err(error) => tracing::warn!(%error, "an audit came to nothing"),
+                Err(error) => {
+                    failed.increment(1);
+                    tracing::warn!(%error, "an audit came to nothing");
+                }
             }
         }
     }
 
-    async fn once<V: View>(&self, view: &V) -> Result<Report, AuditError> {
-        let mut audit = Audit::new(self.sightings.clone());
-        let mut step = audit.on(None, view)?;
+    /// The books are long, so they are read where nobody waits.
+    async fn once<V: View + Send + Sync + 'static>(&self, view: Arc<V>) -> Result<Report, AuditError> {
+        let (mut audit, mut reply) = (Audit::new(self.sightings.clone()), None);
         loop {
-            match step {
-                Step::Ask(request) => {
-                    let reply = self.rpc.call(Lane::Follow, request).await?;
-                    step = audit.on(Some(reply), view)?;
-                }
+            let view = view.clone();
+            let reading = tokio::task::spawn_blocking(move || {
+                let step = audit.on(reply, &*view);
+                (audit, step)
+            });
+            let (returned, step) = reading.await.map_err(|error| ReadError(error.to_string()))?;
+            match step? {
+                Step::Ask(request) => reply = Some(self.rpc.call(Lane::Follow, request).await?),
                 Step::Done(report) => return Ok(report),
             }
+            audit = returned;
         }
     }
 }

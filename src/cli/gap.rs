@@ -12,15 +12,24 @@ use crate::{
     store::{Store, StoreOptions},
 };
 
-/// Finds what is missing; if it is acknowledged, goes on without it.
+/// Finds what is missing, beside the daemon or without it; if it is acknowledged, goes on without what is missing, which
+/// needs the store for itself.
 ///
 /// # Errors
 ///
-/// When the store is in use, or it or the node cannot be read.
+/// When there is no store, or it is to be written and in use, or it or the node cannot be read.
 pub fn find(config: &Config, acknowledged: bool) -> Result<Missing> {
-    let path = &config.store.path;
-    let store = Store::open(path, StoreOptions::new(config.node.network))
-        .with_context(|| format!("the store in {} cannot be opened", path.display()))?;
+    let (path, options) = (&config.store.path, || StoreOptions::new(config.node.network));
+    let open = || {
+        // Nothing is made where nothing is: this fails without a store.
+        let read = Store::open_for_reading(path, options())?;
+        if !acknowledged {
+            return Ok(read);
+        }
+        drop(read);
+        Store::open(path, options())
+    };
+    let store = open().with_context(|| format!("the store in {} cannot be opened", path.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let missing = runtime.block_on(async {
         let (rpc, rules, clock) = (patient_rpc(config)?, rules(config), SystemClock::default());
@@ -40,7 +49,9 @@ pub fn find(config: &Config, acknowledged: bool) -> Result<Missing> {
             };
         }
     })?;
-    store.flush_and_close().context("the store did not close well")?;
+    if acknowledged {
+        store.flush_and_close().context("the store did not close well")?;
+    }
     Ok(missing)
 }
 

@@ -28,7 +28,7 @@ pub(super) enum State {
     Waiting,
     /// A wallet handed over a payment, and nobody knows yet whether the network took it.
     UnderWay,
-    /// It would be paid if what is held back counted.
+    /// Something is held back, which may settle it or leave a part of it open: nobody knows yet what to ask for.
     Held,
     /// Something was paid, and the rest can be.
     Partial,
@@ -47,12 +47,14 @@ pub(super) enum State {
 impl State {
     fn of(statement: &Statement, standing: &Standing, now: Timestamp) -> Self {
         let contested = statement.state.double_spend != DoubleSpend::None;
+        let holds = statement.credits.iter().any(|credit| credit.state == CreditState::Held);
         match (standing.status, &standing.settlement) {
             (Status::Cancelled, _) => Self::Cancelled,
             (Status::Expired, _) => Self::Expired,
             (Status::Pending, _) if statement.state.level == Level::Held => Self::Held,
             // Nobody has judged it yet, and no wallet gets a document any more.
             (Status::Pending, _) if now > statement.invoice.expires => Self::Expired,
+            (Status::Pending, _) if holds => Self::Held,
             (Status::Pending, _) if standing.outputs.iter().any(|output| output.credited > 0) => {
                 Self::Partial
             }
@@ -302,6 +304,8 @@ pub(super) struct Page<'a> {
     pub(super) memo: Option<&'a str>,
     /// The last moment to pay.
     pub(super) expires: Moment,
+    /// Whether that is over.
+    pub(super) is_over: bool,
     /// How long that is, if it is not over and the invoice not paid.
     pub(super) time_left: Option<String>,
     /// How it can be paid.
@@ -340,6 +344,7 @@ impl<'a> Page<'a> {
             with_tokens: invoice.outputs.iter().any(|output| output.token.is_some()),
             memo: invoice.memo.as_deref().filter(|memo| !memo.is_empty()),
             expires: invoice.expires.into(),
+            is_over: now > invoice.expires,
             time_left: state.is_open().then(|| time_left(invoice.expires.since(now), words)),
             ways: Ways::of(state, statement, &standing, settings, words),
             outputs: outputs
@@ -388,7 +393,7 @@ fn notices(
     if is_paid && tokens_over {
         notices.push(words.tokens_overpaid.clone());
     }
-    if !state.is_open() && !is_paid && standing.amount_paid > 0 {
+    if matches!(state, State::Expired | State::Cancelled) && standing.amount_paid > 0 {
         notices.push(with_amount(&words.kept, standing.amount_paid));
     }
     if network != Network::Main {

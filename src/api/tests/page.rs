@@ -342,8 +342,34 @@ async fn what_is_held_is_not_paid_twice() {
     let page = server.page(&id).await;
     assert_says(&page, &["Payment being checked", "Please do not pay again."]);
     assert!(!page.contains("qr.svg") && !page.contains("?r="), "{page}");
+    assert!(!text(&page).contains("Expired"), "{page}");
     server.world.act(Action::Proven { txids: vec![tx.txid()] }).await;
     assert_says(&server.page(&id).await, &["Payment being checked", "another one spends the same coins"]);
+}
+
+#[tokio::test]
+async fn a_part_that_is_held_is_not_asked_for_again() {
+    let server = Setup::new().start().await;
+    server.world.block(100, &[]).await;
+    let mut body = asking(1, 1000);
+    body["zero_conf"] = json!({"min_score": 1.0});
+    let id = server.create(&body).await;
+    let first = paying(7, &[(1, 600)]);
+    server.world.observe(&first).await;
+    let page = server.page(&id).await;
+    assert_says(&page, &["Payment being checked", "Please do not pay again."]);
+    assert_asks_for_nothing(&page);
+    // Once it counts, the rest is asked for, and while a second part is held, nothing.
+    server.world.block(101, &[&first]).await;
+    assert_says(&server.page(&id).await, &["Still missing", "0.00000400 BCH"]);
+    server.world.observe(&paying(8, &[(1, 300)])).await;
+    let page = server.page(&id).await;
+    assert_says(&page, &["Payment being checked"]);
+    assert_asks_for_nothing(&page);
+    assert!(!text(&page).contains("ask the merchant"), "{page}");
+    // Its time is over: what counts of it stays with the merchant.
+    server.world.move_clock(1801);
+    assert_says(&server.page(&id).await, &["Expired", "0.00000600 BCH"]);
 }
 
 #[tokio::test]
