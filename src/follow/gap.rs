@@ -17,7 +17,7 @@ use crate::{
     bch::{BlockHash, ScriptBuf, ScriptHash, Transaction},
     ledger::{
         self, Action, Reads, View,
-        tables::{Chain, Transactions},
+        tables::{Chain, Counters, Transactions},
     },
     node::{Header, Reply, Request, UnspentCoin},
 };
@@ -88,7 +88,7 @@ impl Gap {
                     (None, _) | (_, None) => return Ok(self.done()),
                 };
                 if self.scripts.is_empty() {
-                    return Ok(self.walk());
+                    return self.walk(view);
                 }
                 Ok(Step::Ask(Request::ScanUtxos(std::mem::take(&mut self.scripts))))
             }
@@ -96,14 +96,14 @@ impl Gap {
                 for coin in coins {
                     self.sort_out(coin, view)?;
                 }
-                Ok(self.walk())
+                self.walk(view)
             }
-            Answer::Applied(_) => Ok(match self.walking.take() {
+            Answer::Applied(_) => match self.walking.take() {
                 Some(Header { hash, height, .. }) => {
-                    Step::Apply(Box::new(Action::BlockConnected { hash, height }))
+                    Ok(Step::Apply(Box::new(Action::BlockConnected { hash, height })))
                 }
-                None => self.walk(),
-            }),
+                None => self.walk(view),
+            },
             Answer::Node(_) | Answer::Decoded(_) => Err(FollowError::Confused),
         }
     }
@@ -137,17 +137,23 @@ impl Gap {
         Ok(())
     }
 
-    fn walk(&mut self) -> Step<Missing> {
+    fn walk<V: View>(&mut self, view: &V) -> Result<Step<Missing>, FollowError> {
         if !self.acknowledged {
-            return self.done();
+            return Ok(self.done());
         }
-        let Some(header) = self.path.pop_front() else { return self.done() };
+        let Some(header) = self.path.pop_front() else { return Ok(self.done()) };
+        // Blocks of ours that are not on the node's chain go first, as in every walk.
+        let tip = Reads::<Counters>::get(view, &())?.unwrap_or_default().tip;
+        if let Some((height, hash)) = tip.filter(|(height, _)| *height >= header.height) {
+            self.path.push_front(header);
+            return Ok(Step::Apply(Box::new(Action::BlockDisconnected { hash, height })));
+        }
         let (hash, height) = (header.hash, header.height);
         let time_s = u32::try_from(header.time_s).unwrap_or(u32::MAX);
         let transactions = self.met.remove(&height).unwrap_or_default();
         self.walking = Some(header);
         let transactions = transactions.into_iter().map(|tx| (tx, None)).collect();
-        Step::Apply(Box::new(Action::BlockPart { hash, height, time_s, transactions }))
+        Ok(Step::Apply(Box::new(Action::BlockPart { hash, height, time_s, transactions })))
     }
 
     fn done(&mut self) -> Step<Missing> {

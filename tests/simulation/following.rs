@@ -96,6 +96,31 @@ fn blocks_that_the_node_deleted_are_not_skipped_before_somebody_says_so() -> Res
     Ok(())
 }
 
+/// The node turned to another branch while nobody looked, and deleted its blocks: ours are taken off before it is walked.
+#[test]
+fn what_the_node_turned_away_from_is_taken_off_before_a_gap_is_walked() -> Result<()> {
+    let mut town = Town::open()?;
+    let (_, fork) = town.chain.tip();
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.mine()?;
+    town.pass()?;
+    ensure!(town.status(id)? == "confirmed");
+    town.take_back()?;
+    for _ in 0..3 {
+        town.mine_these(Vec::new())?;
+    }
+    town.kept = fork + 3;
+    town.restart();
+    let found = town.gap(true)?;
+    ensure!(found.heights == Some((fork + 1, fork + 2)), "{found:?}");
+    ensure!(town.status(id)? == "paid", "its block is on no chain");
+    town.pass()?;
+    ensure!(town.status(id)? == "paid");
+    Ok(())
+}
+
 #[test]
 fn what_is_not_sent_again_is_lost_after_five_passes() -> Result<()> {
     let mut town = Town::open()?;
