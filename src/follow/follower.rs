@@ -23,7 +23,7 @@ use super::{
 use crate::{
     bch::{Block, Network, Transaction, Txid},
     engine::{Engine, EngineError, Sightings},
-    ledger::{Action, View},
+    ledger::{Action, ReadError, Reads, View, tables::Unconfirmed},
     node::{Lane, NodeError, Rpc, Signal, Topic},
 };
 
@@ -284,8 +284,24 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             }
             reasons.extend(surveyed.iter().flat_map(|surveyed| surveyed.reasons.clone()));
             self.health.set(reasons);
-            let pause = pause(self.settings.heartbeat, started.elapsed(), watches);
-            let _ = tokio::time::timeout(pause, self.wake.notified()).await;
+            self.rest(pause(self.settings.heartbeat, started.elapsed(), watches)).await;
+        }
+    }
+
+    /// Waits for the next pass, or until it is wanted; no longer than a watchful pause once there are payments outside a
+    /// block, however they came.
+    async fn rest(&self, pause: Duration) {
+        let mut left = pause;
+        while !left.is_zero() {
+            let some = left.min(WATCHFUL.max(self.settings.heartbeat));
+            if tokio::time::timeout(some, self.wake.notified()).await.is_ok() {
+                return;
+            }
+            left = left.saturating_sub(some);
+            match has_unconfirmed(&*self.store) {
+                Ok(false) => {}
+                Ok(true) | Err(_) => return,
+            }
         }
     }
 
@@ -378,6 +394,11 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     fn moment(&self) -> Moment {
         Moment { now: self.engine.now(), order: self.engine.order() }
     }
+}
+
+fn has_unconfirmed<V: View>(view: &V) -> Result<bool, ReadError> {
+    let txid = |byte| -> Txid { bitcoincash::hashes::Hash::from_byte_array([byte; 32]) };
+    Ok(!Reads::<Unconfirmed>::range(view, txid(0)..=txid(0xff), 1)?.is_empty())
 }
 
 /// How long to wait for the next pass, after one that took so long: most of the node's time belongs to others. While

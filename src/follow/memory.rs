@@ -21,6 +21,8 @@ struct Inner {
     appraised: HashSet<Txid, foldhash::fast::RandomState>,
     /// Transactions of the mempool whose double spend proof was looked at.
     proven: HashSet<Txid, foldhash::fast::RandomState>,
+    /// Payments in the mempool that they were looked at for.
+    concerned: HashSet<Txid, foldhash::fast::RandomState>,
     /// Tracked transactions that were not in the mempool, and for how many complete passes in a row.
     absent: HashMap<Txid, u32, foldhash::fast::RandomState>,
     /// Whether the blocks before the start were recalled.
@@ -98,9 +100,18 @@ impl Memory {
         self.inner.lock().appraised.clear();
     }
 
-    /// Takes the transactions that there are proofs for, and gives those that were not looked at yet.
-    pub(super) fn unknown_proofs(&self, proven: Vec<Txid>) -> Vec<Txid> {
+    /// Takes the transactions that there are proofs for and the payments in the mempool, and gives those proofs that were
+    /// not looked at yet for all of these: a new payment may descend from what was proven long before.
+    pub(super) fn unknown_proofs(
+        &self,
+        proven: Vec<Txid>,
+        concerned: HashSet<Txid, foldhash::fast::RandomState>,
+    ) -> Vec<Txid> {
         let mut inner = self.inner.lock();
+        if !concerned.is_subset(&inner.concerned) {
+            inner.proven.clear();
+        }
+        inner.concerned = concerned;
         inner.proven.retain(|txid| proven.contains(txid));
         proven.into_iter().filter(|txid| !inner.proven.contains(txid)).collect()
     }

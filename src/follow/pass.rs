@@ -10,12 +10,12 @@ use super::{
     walk::Walk,
 };
 use crate::{
-    bch::{BlockHash, Transaction, Txid},
+    bch::{BlockHash, OutPoint, Transaction, Txid},
     engine::Sightings,
     invoice::{FirstSeen, Sighting, Timestamp},
     ledger::{
         Action, Observation, Reads, View,
-        tables::{Counters, Place, Transactions, Unconfirmed},
+        tables::{Counters, Credits, Held, Invoices, Place, Transactions, Unconfirmed},
     },
     node::{Reply, Request, SendOutcome, Snapshot},
 };
@@ -52,6 +52,10 @@ pub struct Pass {
     there: VecDeque<Txid>,
     /// Transactions with a double spend proof that was not looked at yet.
     proven: VecDeque<Txid>,
+    /// When the node was last given something to answer.
+    asked: Timestamp,
+    /// When it was asked for its double spend proofs.
+    watched: Timestamp,
     /// How many were appraised.
     appraisals: u32,
     /// Whether what is absent may be counted.
@@ -89,6 +93,7 @@ enum Stage {
     Appraise(Appraisal),
     Proofs,
     Alarm(Txid, Alarm),
+    Release,
 }
 
 impl Pass {
@@ -107,6 +112,8 @@ impl Pass {
             gone: VecDeque::new(),
             there: VecDeque::new(),
             proven: VecDeque::new(),
+            asked: Timestamp::default(),
+            watched: Timestamp::default(),
             appraisals: 0,
             judge_absence,
             rebroadcast: true,
@@ -140,6 +147,7 @@ impl Pass {
         view: &V,
         moment: Moment,
     ) -> Result<Step<PassEnd>, FollowError> {
+        self.asked = moment.now;
         match (&mut self.stage, answer) {
             (Stage::Snapshot, Answer::Begin) if !self.memory.has_recalled() => {
                 self.stage = Stage::Recall(Recall::new(view, self.sightings.clone())?);
@@ -203,7 +211,8 @@ impl Pass {
                 None => self.appraise(view),
             },
             (Stage::Proofs, Answer::Node(Reply::DoubleSpendProofs(txids))) => {
-                self.proven = self.memory.unknown_proofs(txids).into();
+                let concerned = self.in_mempool(view)?;
+                self.proven = self.memory.unknown_proofs(txids, concerned).into();
                 self.sound_alarms(view)
             }
             (Stage::Alarm(txid, alarm), answer) => match alarm.on(answer, view)?.within() {
@@ -213,6 +222,7 @@ impl Pass {
                     self.sound_alarms(view)
                 }
             },
+            (Stage::Release, Answer::Applied(_)) => Ok(Step::Done(PassEnd::Complete)),
             _ => Err(FollowError::Confused),
         }
     }
@@ -358,7 +368,7 @@ impl Pass {
             // Nothing of ours can be spent again.
             return Ok(Step::Done(PassEnd::Complete));
         }
-        self.stage = Stage::Proofs;
+        (self.stage, self.watched) = (Stage::Proofs, self.asked);
         Ok(Step::Ask(Request::DoubleSpendProofs))
     }
 
@@ -381,7 +391,44 @@ impl Pass {
                 return step.within().ok_or(FollowError::Confused);
             }
         }
-        Ok(Step::Done(PassEnd::Complete))
+        self.release(view)
+    }
+
+    /// Of what is held, that counts which was in the mempool, waited long enough before the proofs were asked for, and is
+    /// safe enough.
+    fn release<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
+        let first = (Timestamp::default(), OutPoint { txid: txid_of(0), vout: 0 });
+        let last = (self.watched, OutPoint { txid: txid_of(0xff), vout: u32::MAX });
+        let mut txids = Vec::new();
+        for ((_, outpoint), ()) in Reads::<Held>::range(view, first..=last, usize::MAX)? {
+            let Some(credit) = Reads::<Credits>::get(view, &outpoint)? else { continue };
+            let record = Reads::<Invoices>::get(view, &credit.invoice)?;
+            let asked = record.and_then(|record| record.invoice.zero_conf);
+            let met = asked.is_some_and(|asked| asked.is_met_by(&credit, self.watched));
+            if met && self.mempool.contains(&outpoint.txid) && !txids.contains(&outpoint.txid) {
+                txids.push(outpoint.txid);
+            }
+        }
+        if txids.is_empty() {
+            return Ok(Step::Done(PassEnd::Complete));
+        }
+        self.stage = Stage::Release;
+        Ok(Step::Apply(Box::new(Action::Watched { txids, until: self.watched })))
+    }
+
+    /// The transactions of payments that are on record as ones of the mempool: a proof concerns those alone.
+    fn in_mempool<V: View>(
+        &self,
+        view: &V,
+    ) -> Result<HashSet<Txid, foldhash::fast::RandomState>, FollowError> {
+        let mut concerned = HashSet::default();
+        for txid in &self.there {
+            let place = Reads::<Transactions>::get(view, txid)?.map(|record| record.place);
+            if place == Some(Place::Mempool) {
+                concerned.insert(*txid);
+            }
+        }
+        Ok(concerned)
     }
 
     fn resent<V: View>(

@@ -106,10 +106,9 @@ impl Standing {
         Self::counting(CreditState::is_live, invoice, phase, credits, tip_height)
     }
 
-    /// Whether the credits that count and those that are held would settle the invoice together.
-    pub fn is_settled_with_held(invoice: &Invoice, credits: &[Credit]) -> bool {
-        let standing = Self::counting(CreditState::is_there, invoice, Phase::Open, credits, None);
-        standing.settlement.is_some()
+    /// The standing that it would have if what is held counted too: what comes next is for what is missing even then.
+    pub fn with_held(invoice: &Invoice, credits: &[Credit]) -> Self {
+        Self::counting(CreditState::is_there, invoice, Phase::Open, credits, None)
     }
 
     fn counting(
@@ -280,7 +279,7 @@ mod tests {
     fn only_live_credits_count() {
         let invoice = invoice(&[(1000, None)]);
         for state in [CreditState::Seen, CreditState::Held, CreditState::Lost] {
-            let held = Standing::is_settled_with_held(&invoice, &[credit(1, 0, 1000, state)]);
+            let held = Standing::with_held(&invoice, &[credit(1, 0, 1000, state)]).settlement.is_some();
             assert_eq!(held, state == CreditState::Held);
             let standing = of(&invoice, &[credit(1, 0, 1000, state)]);
             assert_eq!((standing.status, standing.amount_paid), (Status::Pending, 0));

@@ -303,7 +303,7 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    /// The standing of each required output. The credits of an invoice are read once for a transaction, however
+    /// The standing of each required output, with what is held. The credits of an invoice are read once for a transaction, however
     /// many outputs it has and however many credits there are.
     fn standing_of<'r>(
         &self,
@@ -314,8 +314,7 @@ impl<V: View> Scribe<'_, V> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
                 let credits = self.credits_of(record.invoice.id)?;
-                let phase = record.state.phase;
-                unknown.insert(Standing::of(&record.invoice, phase, &credits, self.tip_height()).outputs)
+                unknown.insert(Standing::with_held(&record.invoice, &credits).outputs)
             }
         })
     }

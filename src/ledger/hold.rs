@@ -2,8 +2,11 @@
 //!
 //! What it asks is a score, which says how well double spend proofs protect the transaction, and a time in which no proof
 //! and no rival comes to light. Until both are there the credit is held: on record, and not counted. A block ends the wait
-//! at once, whatever the score. What counted once is not held again when a reorg takes it out of its block; what was lost
-//! and comes back has to wait anew.
+//! at once, whatever the score. What counts is not held again when a reorg takes it out of its block; what was lost and
+//! comes back has to be safe enough again.
+//!
+//! That nothing came to light says something only if somebody looked. So no time passes by itself: a wait ends when the
+//! follower has listened to the end of it, or asked the node for its proofs after that.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +14,10 @@ use super::{
     ReadError, View,
     scribe::Scribe,
     settle::Change,
-    tables::{Credits, Held, Transactions},
+    tables::{Held, Transactions},
 };
 use crate::{
-    bch::{OutPoint, ProofScore, Txid},
+    bch::{ProofScore, Txid},
     invoice::{Credit, CreditState, InvoiceId, Timestamp, Via, ZeroConf},
 };
 
@@ -38,12 +41,26 @@ impl<V: View> Scribe<'_, V> {
     /// Gives a credit the state of its transaction, or holds it back, and notes what begins with that.
     pub(super) fn move_credit(
         &mut self,
-        mut credit: Credit,
+        credit: Credit,
         state: CreditState,
         touched: &mut BTreeMap<InvoiceId, Begun>,
     ) -> Result<(), ReadError> {
         let asked = self.invoice(&credit.invoice)?.and_then(|record| record.invoice.zero_conf);
-        let (was, is) = (credit.state, held_back(&credit, state, asked, self.now()));
+        // Who meets it knows nothing of what was said against it since it was first seen.
+        let watched = credit.first_seen;
+        self.move_watched(credit, state, asked, watched, touched)
+    }
+
+    /// The same, where the node was watched up to some time.
+    fn move_watched(
+        &mut self,
+        mut credit: Credit,
+        state: CreditState,
+        asked: Option<ZeroConf>,
+        watched: Timestamp,
+        touched: &mut BTreeMap<InvoiceId, Begun>,
+    ) -> Result<(), ReadError> {
+        let (was, is) = (credit.state, held_back(&credit, state, asked, watched));
         let begun = touched.entry(credit.invoice).or_default();
         begun.credited |= is.is_live() && !was.is_live();
         begun.held |= is == CreditState::Held && was != CreditState::Held;
@@ -71,7 +88,7 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    /// Notes what the node says of a transaction; what waited for that counts from now on.
+    /// Notes what the node says of a transaction; what waited for that alone counts from now on.
     pub(super) fn appraise(&mut self, txid: Txid, score: Option<ProofScore>) -> Result<(), ReadError> {
         let Some(record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
         let mut touched = BTreeMap::new();
@@ -87,17 +104,19 @@ impl<V: View> Scribe<'_, V> {
         self.refresh_begun(txid, touched)
     }
 
-    /// Lets those count whose wait is over, and that are safe enough. The others wait for a better score, or for a
-    /// block.
-    pub(super) fn end_waits(&mut self, most: usize) -> Result<(), ReadError> {
-        let from = (Timestamp::default(), outpoint(0, 0));
-        let until = (self.now(), outpoint(0xff, u32::MAX));
-        for ((at, outpoint), ()) in self.range::<Held>(from..=until, most)? {
-            self.remove::<Held>((at, outpoint));
-            let Some(credit) = self.get::<Credits>(&outpoint)? else { continue };
+    /// Lets those of these transactions count whose wait was over by then, and that are safe enough. The others wait for a
+    /// better score, or for a block.
+    pub(super) fn end_waits(&mut self, txids: &[Txid], until: Timestamp) -> Result<(), ReadError> {
+        for txid in txids {
+            let Some(record) = self.get::<Transactions>(txid)? else { continue };
             let mut touched = BTreeMap::new();
-            self.move_credit(credit, CreditState::Mempool, &mut touched)?;
-            self.refresh_begun(outpoint.txid, touched)?;
+            for credit in self.credits_in(*txid, record.outputs)? {
+                if credit.state == CreditState::Held {
+                    let asked = self.invoice(&credit.invoice)?.and_then(|record| record.invoice.zero_conf);
+                    self.move_watched(credit, CreditState::Mempool, asked, until, &mut touched)?;
+                }
+            }
+            self.refresh_begun(*txid, touched)?;
         }
         Ok(())
     }
@@ -113,15 +132,19 @@ impl<V: View> Scribe<'_, V> {
     }
 }
 
-/// The state of a credit whose transaction is in this one, with what its invoice asks.
-fn held_back(credit: &Credit, state: CreditState, asked: Option<ZeroConf>, now: Timestamp) -> CreditState {
-    let counted = credit.live_since.is_some() && credit.state != CreditState::Lost;
+/// The state of a credit whose transaction is in this one, with what its invoice asks, where the node was watched up to
+/// some time.
+fn held_back(
+    credit: &Credit,
+    state: CreditState,
+    asked: Option<ZeroConf>,
+    watched: Timestamp,
+) -> CreditState {
+    let counts = credit.state.is_live();
     match (state, asked) {
-        (CreditState::Mempool, Some(asked)) if !counted && !asked.is_met_by(credit, now) => CreditState::Held,
+        (CreditState::Mempool, Some(asked)) if !counts && !asked.is_met_by(credit, watched) => {
+            CreditState::Held
+        }
         (state, _) => state,
     }
-}
-
-fn outpoint(byte: u8, vout: u32) -> OutPoint {
-    OutPoint { txid: bitcoincash::hashes::Hash::from_byte_array([byte; 32]), vout }
 }

@@ -117,6 +117,14 @@ pub enum Action {
         /// The score; `None` if the node cannot say.
         score: Option<ProofScore>,
     },
+    /// The node was asked for its double spend proofs, whom they concern was told, and these transactions were in its
+    /// mempool: what is held of them waits no longer than until then.
+    Watched {
+        /// They.
+        txids: Vec<Txid>,
+        /// When the node was asked.
+        until: Timestamp,
+    },
     /// Our walk of the chain begins here.
     Anchor {
         /// The height of the block.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, Token},
-    invoice::{Credit, CreditState, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Via},
+    invoice::{Credit, CreditState, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Standing, Via},
 };
 
 impl<V: View> Scribe<'_, V> {
@@ -145,7 +145,7 @@ impl<V: View> Scribe<'_, V> {
         satoshis: u64,
         token: Option<&Token>,
     ) -> Result<Option<u16>, ReadError> {
-        let standing = self.statement(record)?.standing();
+        let standing = Standing::with_held(&record.invoice, &self.credits_of(record.invoice.id)?);
         Ok((0u16..)
             .zip(record.invoice.outputs.iter().zip(&standing.outputs))
             .filter(|(_, (required, _))| category(required.token.as_ref()) == category(token))

@@ -103,6 +103,10 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
             scribe.appraise(txid, score)?;
             Outcome::Done
         }
+        Action::Watched { txids, until } => {
+            scribe.end_waits(&txids, until)?;
+            Outcome::Done
+        }
         Action::Anchor { height, hash } => {
             scribe.anchor(height, hash)?;
             Outcome::Done

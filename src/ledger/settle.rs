@@ -47,7 +47,7 @@ impl<V: View> Scribe<'_, V> {
         let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
         let settlement = standing.settlement.as_ref();
         let level = match settlement {
-            None if Standing::is_settled_with_held(&record.invoice, &credits) => Level::Held,
+            None if Standing::with_held(&record.invoice, &credits).settlement.is_some() => Level::Held,
             None => Level::Unpaid,
             Some(settlement)
                 if settlement.confirmations >= u32::from(record.invoice.confirmations_required) =>

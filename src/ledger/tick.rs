@@ -18,7 +18,6 @@ const MOST_AT_ONCE: usize = 10_000;
 
 impl<V: View> Scribe<'_, V> {
     pub(super) fn tick(&mut self, judge_expiry: bool) -> Result<(), ReadError> {
-        self.end_waits(MOST_AT_ONCE)?;
         if judge_expiry {
             self.expire()?;
         }

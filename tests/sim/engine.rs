@@ -219,6 +219,7 @@ fn describe(input: &Input) -> Option<String> {
             let txids: Vec<String> = txids.iter().map(short).collect();
             format!("{txids:?} have a double spend proof")
         }
+        Action::Watched { txids, .. } => format!("{} were watched", txids.len()),
         Action::Appraised { txid, score } => format!("{} has the score {score:?}", short(txid)),
         Action::Anchor { height, hash } => format!("anchor {} at {height}", short(hash)),
         Action::BlockPart { hash, transactions, .. } => {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::Txid;
-use jppd::invoice::{Credit, InvoiceId, Level, Phase, Via};
+use jppd::invoice::{Credit, CreditState, InvoiceId, Level, Phase, Via};
 
 use crate::{
     network::Node,
@@ -107,7 +107,7 @@ impl Oracle {
             output.script == script
                 && output.satoshis == credit.satoshis
                 && output.token == credit.token
-                && !self.is_satisfied(booked, number)
+                && !self.is_satisfied(booked, number, CreditState::is_there)
         });
         match (exact, booked.state.phase) {
             (true, Phase::Open) => 1,
@@ -116,15 +116,15 @@ impl Oracle {
         }
     }
 
-    /// Whether a required output has what it asks for.
-    pub(crate) fn is_satisfied(&self, booked: &Booked, number: u16) -> bool {
+    /// Whether a required output has what it asks for, from credits in these states.
+    pub(crate) fn is_satisfied(&self, booked: &Booked, number: u16, counts: fn(CreditState) -> bool) -> bool {
         let Some(required) = booked.invoice.outputs.get(usize::from(number)) else { return false };
-        let live = self.credits.values().filter(|credit| {
-            credit.invoice == booked.invoice.id && credit.output == number && credit.state.is_live()
+        let there = self.credits.values().filter(|credit| {
+            credit.invoice == booked.invoice.id && credit.output == number && counts(credit.state)
         });
         match &required.token {
-            None => live.map(|credit| credit.satoshis).sum::<u64>() >= required.satoshis,
-            Some(asked) => live.into_iter().any(|credit| {
+            None => there.map(|credit| credit.satoshis).sum::<u64>() >= required.satoshis,
+            Some(asked) => there.into_iter().any(|credit| {
                 credit.satoshis >= required.satoshis
                     && credit
                         .token

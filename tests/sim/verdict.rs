@@ -177,7 +177,8 @@ impl Oracle {
             standing.underpaid
         );
         // Status.
-        let satisfied = (0u16..).zip(outputs).all(|(number, _)| self.is_satisfied(booked, number));
+        let satisfied =
+            (0u16..).zip(outputs).all(|(number, _)| self.is_satisfied(booked, number, CreditState::is_live));
         let required = u32::from(booked.invoice.confirmations_required);
         let (_, tip) = node.chain.tip();
         let confirmations = |txid: Txid| match place(node, txid) {
@@ -278,8 +279,9 @@ impl Oracle {
             let booked = self.invoices.get(&success.invoice).context("a success for no invoice")?;
             let holds =
                 success.txids.iter().any(|txid| self.live_credit(success.invoice, txid) && node.has(*txid));
-            let paid =
-                (0u16..).zip(&booked.invoice.outputs).all(|(number, _)| self.is_satisfied(booked, number));
+            let paid = (0u16..)
+                .zip(&booked.invoice.outputs)
+                .all(|(number, _)| self.is_satisfied(booked, number, CreditState::is_live));
             let reverted = booked
                 .events
                 .iter()

@@ -60,8 +60,9 @@ fn a_held_payment_counts_when_its_wait_is_over() -> Result<()> {
     ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited));
     town.hear()?;
     town.wait(3);
-    ensure!(town.status(id)? == "pending", "time alone is no input");
     town.apply(Action::Tick { judge_expiry: true })?;
+    ensure!(town.status(id)? == "pending", "time alone tells nothing");
+    town.pass()?;
     ensure!(town.status(id)? == "paid");
     ensure!(town.news(id)? == [EventKind::PaymentHeld, EventKind::PaymentReceived]);
     Ok(())
@@ -127,12 +128,55 @@ fn a_held_payment_with_a_proof_waits_for_its_block() -> Result<()> {
     attack(&mut town, &tx)?;
     town.hear()?;
     town.wait(60);
-    town.apply(Action::Tick { judge_expiry: true })?;
+    town.pass()?;
     ensure!(town.status(id)? == "pending");
     ensure!(town.statement(id)?.credits[0].state == CreditState::Held);
     town.mine()?;
     town.pass()?;
     ensure!(town.status(id)? == "confirmed");
+    Ok(())
+}
+
+/// The daemon is down while the proof is made, and the wait is long over when it comes back.
+#[test]
+fn a_wait_does_not_end_where_nobody_looked() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.careful_invoice(10_000, "1.0", 3)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    ensure!(score(&town, id)? == Some(ProofScore::FULL));
+    attack(&mut town, &tx)?;
+    town.chain.take_events();
+    town.wait(60);
+    town.restart();
+    town.apply(Action::Tick { judge_expiry: false })?;
+    ensure!(town.status(id)? == "pending");
+    town.pass()?;
+    ensure!(town.status(id)? == "pending");
+    ensure!(town.news(id)? == [EventKind::PaymentHeld, EventKind::DoubleSpendDetected]);
+    Ok(())
+}
+
+/// The proof for a stranger's transaction was looked at before its child pays an invoice.
+#[test]
+fn a_proof_is_looked_at_again_for_a_new_payment() -> Result<()> {
+    let mut town = Town::open()?;
+    let (first, address) = town.fresh_invoice(10_000)?;
+    let watched = town.sign(&address, 10_000)?;
+    town.broadcast(&watched)?;
+    town.hear()?;
+    let (_, parent) = town.pay_nobody(199, 10_000)?;
+    attack(&mut town, &parent)?;
+    town.hear()?;
+    town.pass()?;
+    ensure!(town.news(first)? == [EventKind::PaymentReceived]);
+    let change = OutPoint { txid: txid(&parent), vout: 1 };
+    let (id, child) = town.invoice_swept(&[change])?;
+    town.broadcast(&child)?;
+    town.hear()?;
+    town.pass()?;
+    ensure!(town.statement(id)?.state.double_spend == DoubleSpend::Proof);
     Ok(())
 }
 

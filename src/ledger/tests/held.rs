@@ -31,13 +31,15 @@ fn held_until_the_score_is_there_and_the_time_has_passed() {
         assert_eq!(world.statement(id).standing().amount_paid, 0);
         if score_first {
             world.appraise(&tx, 1000);
-            world.tick_after(2);
+            world.watch_after(2);
             assert_eq!(world.status(id), Status::Pending);
-            world.tick_after(1);
+            world.watch_after(1);
         } else {
-            world.tick_after(10);
+            world.watch_after(10);
             assert_eq!(world.status(id), Status::Pending);
             world.appraise(&tx, 1000);
+            assert_eq!(world.status(id), Status::Pending, "who knows what happened since");
+            world.watch_after(0);
         }
         assert_eq!((world.status(id), world.news(id)), (Status::Paid, vec![PaymentHeld, PaymentReceived]));
         assert_eq!(world.statement(id).standing().settlement.unwrap().paid_at, world.now);
@@ -64,10 +66,11 @@ fn a_low_score_waits_for_a_better_one_or_a_block() {
         world.mempool(tx);
         world.appraise(tx, 250);
     }
-    world.tick_after(60);
+    world.watch_after(60);
     assert!(ids.iter().all(|id| world.status(*id) == Status::Pending));
     // An ancestor was mined.
     world.appraise(&txs[0], 1000);
+    world.watch_after(0);
     assert_eq!(world.news(ids[0]), [PaymentHeld, PaymentReceived]);
     world.block(&[&txs[1]]);
     assert_eq!(world.news(ids[1]), [PaymentHeld, PaymentReceived, PaymentConfirmed]);
@@ -82,7 +85,7 @@ fn a_proof_in_the_meantime_leaves_it_to_a_block() {
     world.mempool(&tx);
     world.proven(&[&tx]);
     world.proven(&[&tx]);
-    world.tick_after(60);
+    world.watch_after(60);
     world.appraise(&tx, 1000);
     assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld, DoubleSpendDetected]));
     assert_eq!(world.statement(id).state.double_spend, DoubleSpend::Proof);
@@ -99,14 +102,14 @@ fn so_does_a_rival() {
     let thief = transaction(&[coin], &[(9, 900, None)]);
     world.mempool(&tx);
     world.seen(&thief);
-    world.tick_after(60);
+    world.watch_after(60);
     assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld, DoubleSpendDetected]));
     // Met after the thief it is in no less danger.
     let mut world = World::new();
     let ids = [asking(&mut world, 1, 0, 3), asking(&mut world, 9, 0, 3)];
     world.mempool(&thief);
     world.mempool(&tx);
-    world.tick_after(60);
+    world.watch_after(60);
     assert!(ids.iter().all(|id| world.status(*id) == Status::Pending));
 }
 
@@ -122,7 +125,7 @@ fn while_it_is_held() {
     let other = world.pay(&[(1, 1000)]);
     assert_eq!(world.claim(id, &other), Claimed::Refused(Refusal::Held));
     assert_eq!(world.cancel(id), Managed::Paid);
-    world.tick_after(world::LIFE * 2);
+    world.watch_after(world::LIFE * 2);
     assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld]));
     // What comes on top is credited all the same.
     world.mempool(&other);
@@ -136,6 +139,7 @@ fn while_it_is_held() {
     world.mempool(&tx);
     assert_eq!(world.status(id), Status::Expired);
     world.appraise(&tx, 1000);
+    world.watch_after(0);
     assert_eq!(world.status(id), Status::Paid);
     assert!(!world.statement(id).standing().settlement.unwrap().late);
 }
@@ -152,6 +156,48 @@ fn what_counted_is_not_held_again_by_a_reorg() {
     world.lost(&tx);
     world.mempool(&tx);
     assert_eq!(world.status(id), Status::Pending, "what was lost waits anew");
+    // The same for what ZMQ tells of first.
+    world.lost(&tx);
+    world.seen(&tx);
+    world.mempool(&tx);
+    assert_eq!(world.status(id), Status::Pending);
+    world.appraise(&tx, 1000);
+    world.watch_after(3);
+    assert_eq!(world.status(id), Status::Paid);
+}
+
+#[test]
+fn no_time_passes_while_nobody_watches() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 1000, 3);
+    let tx = world.pay(&[(1, 1000)]);
+    world.mempool(&tx);
+    world.appraise(&tx, 1000);
+    // As after a restart, or while the node is away.
+    world.tick_after(60);
+    world.mempool(&tx);
+    world.appraise(&tx, 1000);
+    assert_eq!(world.status(id), Status::Pending);
+    world.proven(&[&tx]);
+    world.watch_after(0);
+    assert_eq!((world.status(id), world.news(id)), (Status::Pending, vec![PaymentHeld, DoubleSpendDetected]));
+}
+
+#[test]
+fn what_is_held_fills_its_place() {
+    let mut world = World::new();
+    let mut draft = draft(vec![required(1, 1000, None), required(1, 1000, None)], world.expiry());
+    let min_score = ProofScore::from_thousandths(1000).unwrap();
+    draft.zero_conf = Some(ZeroConf { min_score, wait: Duration::from_secs(3) });
+    let id = world.create_draft(1, draft);
+    let txs = [world.pay(&[(1, 1000)]), world.pay(&[(1, 1000)])];
+    for tx in &txs {
+        world.mempool(tx);
+        world.appraise(tx, 1000);
+    }
+    assert_eq!(world.credits(id), [(0, 1000), (1, 1000)]);
+    world.watch_after(3);
+    assert_eq!(world.status(id), Status::Paid);
 }
 
 #[test]
@@ -166,8 +212,8 @@ fn moved_to_an_invoice_that_asks_something_else() {
     world.assign(tx.outpoint(0), careful);
     assert_eq!((world.status(careful), world.status(easy)), (Status::Pending, Status::Pending));
     assert_eq!(world.credit(&tx, 0).unwrap().state, CreditState::Held);
-    world.tick_after(5);
     world.appraise(&tx, 1000);
+    world.watch_after(5);
     assert_eq!(world.status(careful), Status::Paid);
 }
 
@@ -177,10 +223,10 @@ fn a_part_is_held_as_well() {
     let id = asking(&mut world, 1, 0, 3);
     let txs = [world.pay(&[(1, 400)]), world.pay(&[(1, 600)])];
     world.mempool(&txs[0]);
-    world.tick_after(3);
+    world.watch_after(3);
     assert_eq!(world.news(id), [PaymentHeld, PartialPayment]);
     world.mempool(&txs[1]);
-    world.tick_after(3);
+    world.watch_after(3);
     assert_eq!(world.news(id), [PaymentHeld, PartialPayment, PaymentHeld, PaymentReceived]);
 }
 

@@ -123,7 +123,7 @@ fn standing(view: &MemoryView, record: &InvoiceRecord, tip: Option<u32>) {
     let credits = credits_of(view, record.invoice.id);
     let standing = Standing::of(&record.invoice, record.state.phase, &credits, tip);
     let level = match &standing.settlement {
-        None if Standing::is_settled_with_held(&record.invoice, &credits) => Level::Held,
+        None if Standing::with_held(&record.invoice, &credits).settlement.is_some() => Level::Held,
         None => Level::Unpaid,
         Some(settlement) if settlement.confirmations >= u32::from(record.invoice.confirmations_required) => {
             Level::Confirmed

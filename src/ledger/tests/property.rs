@@ -269,6 +269,8 @@ impl Driver {
             Step::Appraise { tx, score } => {
                 let score = score.and_then(ProofScore::from_thousandths);
                 self.input(Action::Appraised { txid: self.txs[tx].txid(), score });
+                let txids = self.txs.iter().map(|tx| tx.txid()).collect();
+                self.input(Action::Watched { txids, until: self.world.now });
             }
             Step::Part(chosen) => self.part(&chosen),
             Step::Connect => self.connect(),

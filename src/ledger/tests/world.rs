@@ -240,6 +240,14 @@ impl World {
         self.input(Action::Appraised { txid: tx.txid(), score: ProofScore::from_thousandths(score) });
     }
 
+    /// Time passes, and a pass that finds no proofs.
+    pub(super) fn watch_after(&mut self, secs: u64) {
+        self.tick_after(secs);
+        let held = self.view.held.keys();
+        let txids = held.map(|(_, outpoint)| outpoint.txid).collect();
+        self.input(Action::Watched { txids, until: self.now });
+    }
+
     // Submissions.
 
     pub(super) fn claim(&mut self, invoice: InvoiceId, tx: &Arc<Transaction>) -> Claimed {
