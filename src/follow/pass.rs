@@ -1,7 +1,7 @@
 //! One pass over chain and mempool.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -368,7 +368,9 @@ impl Pass {
             // Nothing of ours can be spent again.
             return Ok(Step::Done(PassEnd::Complete));
         }
-        (self.stage, self.watched) = (Stage::Proofs, self.asked);
+        // In the ledger's time, which goes on where the clock was set back.
+        let reached = Reads::<Counters>::get(view, &())?.unwrap_or_default().now;
+        (self.stage, self.watched) = (Stage::Proofs, self.asked.max(reached));
         Ok(Step::Ask(Request::DoubleSpendProofs))
     }
 
@@ -399,19 +401,20 @@ impl Pass {
     fn release<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
         let first = (Timestamp::default(), OutPoint { txid: txid_of(0), vout: 0 });
         let last = (self.watched, OutPoint { txid: txid_of(0xff), vout: u32::MAX });
-        let mut txids = Vec::new();
+        let mut txids = BTreeSet::new();
         for ((_, outpoint), ()) in Reads::<Held>::range(view, first..=last, usize::MAX)? {
             let Some(credit) = Reads::<Credits>::get(view, &outpoint)? else { continue };
             let record = Reads::<Invoices>::get(view, &credit.invoice)?;
             let asked = record.and_then(|record| record.invoice.zero_conf);
             let met = asked.is_some_and(|asked| asked.is_met_by(&credit, self.watched));
-            if met && self.mempool.contains(&outpoint.txid) && !txids.contains(&outpoint.txid) {
-                txids.push(outpoint.txid);
+            if met && self.mempool.contains(&outpoint.txid) {
+                txids.insert(outpoint.txid);
             }
         }
         if txids.is_empty() {
             return Ok(Step::Done(PassEnd::Complete));
         }
+        let txids = txids.into_iter().collect();
         self.stage = Stage::Release;
         Ok(Step::Apply(Box::new(Action::Watched { txids, until: self.watched })))
     }

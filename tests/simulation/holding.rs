@@ -137,6 +137,22 @@ fn a_held_payment_with_a_proof_waits_for_its_block() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_clock_that_is_set_back_makes_no_wait_longer() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.careful_invoice(10_000, "1.0", 3)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    town.wait(4);
+    // Something goes on record, and with it the time.
+    town.fresh_invoice(20_000)?;
+    town.set_back(30);
+    town.pass()?;
+    ensure!(town.status(id)? == "paid");
+    Ok(())
+}
+
 /// The daemon is down while the proof is made, and the wait is long over when it comes back.
 #[test]
 fn a_wait_does_not_end_where_nobody_looked() -> Result<()> {

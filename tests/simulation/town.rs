@@ -98,6 +98,11 @@ impl Town {
         self.now = self.now.after(Duration::from_secs(secs));
     }
 
+    /// Sets the clock back.
+    pub(crate) fn set_back(&mut self, secs: u64) {
+        self.now = Timestamp::from_secs(self.now.secs() - secs);
+    }
+
     // The node.
 
     /// Mines a block with what is in the mempool.
