@@ -67,33 +67,45 @@ impl World {
     }
 }
 
-/// Runs many on all cores. The first that fails, by its number, is what comes back.
-fn all(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Result<Tally> + Sync) -> Result<Tally> {
-    let next = AtomicU64::new(seeds.start);
-    let total = Mutex::new((Tally::default(), None::<(u64, anyhow::Error)>));
+/// Gives these numbers to all cores, in order, until one of them says no.
+fn on_all_cores(numbers: std::ops::Range<u64>, work: impl Fn(u64) -> bool + Sync) {
+    let next = AtomicU64::new(numbers.start);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= numbers.end {
                         return;
                     }
-                    let end = run(seed);
-                    let Ok(mut total) = total.lock() else { return };
-                    match end {
-                        Ok(tally) => total.0.extend(&tally),
-                        Err(error) => {
-                            eprintln!("seed {seed}: {error:#}");
-                            next.fetch_max(seeds.end, Ordering::Relaxed);
-                            if total.1.as_ref().is_none_or(|(first, _)| seed < *first) {
-                                total.1 = Some((seed, error));
-                            }
-                        }
+                    if !work(number) {
+                        next.fetch_max(numbers.end, Ordering::Relaxed);
                     }
                 }
             });
+        }
+    });
+}
+
+/// Runs many on all cores. The first that fails, by its number, is what comes back.
+fn all(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Result<Tally> + Sync) -> Result<Tally> {
+    let total = Mutex::new((Tally::default(), None::<(u64, anyhow::Error)>));
+    on_all_cores(seeds, |seed| {
+        let end = run(seed);
+        let Ok(mut total) = total.lock() else { return false };
+        match end {
+            Ok(tally) => {
+                total.0.extend(&tally);
+                true
+            }
+            Err(error) => {
+                eprintln!("seed {seed}: {error:#}");
+                if total.1.as_ref().is_none_or(|(first, _)| seed < *first) {
+                    total.1 = Some((seed, error));
+                }
+                false
+            }
         }
     });
     let (tally, failed) = total.into_inner().map_err(|_| anyhow!("a run panicked"))?;
@@ -153,25 +165,17 @@ fn every_defect_is_found() -> Result<()> {
         }
         let found = AtomicU64::new(PATIENCE);
         let words = Mutex::new(String::new());
-        let next = AtomicU64::new(0);
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= found.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        if let (Err(error), _) = live(seed, Some(defect), false)
-                            && found.fetch_min(seed, Ordering::Relaxed) > seed
-                            && let Ok(mut words) = words.lock()
-                        {
-                            *words = format!("{error:#}");
-                        }
-                    }
-                });
+        on_all_cores(0..PATIENCE, |seed| {
+            if seed >= found.load(Ordering::Relaxed) {
+                return false;
             }
+            if let (Err(error), _) = live(seed, Some(defect), false)
+                && found.fetch_min(seed, Ordering::Relaxed) > seed
+                && let Ok(mut words) = words.lock()
+            {
+                *words = format!("{error:#}");
+            }
+            true
         });
         let (found, words) = (found.into_inner(), words.into_inner().unwrap_or_default());
         println!("{defect:?}: seed {found}: {words}");
