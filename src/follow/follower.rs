@@ -23,7 +23,7 @@ use super::{
 use crate::{
     bch::{Block, Network, Transaction, Txid},
     engine::{Engine, EngineError, Sightings},
-    ledger::{Action, ReadError, Reads, View, tables::Unconfirmed},
+    ledger::{self, Action, View},
     node::{Lane, NodeError, Rpc, Signal, Topic},
 };
 
@@ -298,9 +298,9 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                 return;
             }
             left = left.saturating_sub(some);
-            match has_unconfirmed(&*self.store) {
-                Ok(false) => {}
-                Ok(true) | Err(_) => return,
+            match ledger::unconfirmed(&*self.store, 1) {
+                Ok(payments) if payments.is_empty() => {}
+                Ok(_) | Err(_) => return,
             }
         }
     }
@@ -394,11 +394,6 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     fn moment(&self) -> Moment {
         Moment { now: self.engine.now(), order: self.engine.order() }
     }
-}
-
-fn has_unconfirmed<V: View>(view: &V) -> Result<bool, ReadError> {
-    let txid = |byte| -> Txid { bitcoincash::hashes::Hash::from_byte_array([byte; 32]) };
-    Ok(!Reads::<Unconfirmed>::range(view, txid(0)..=txid(0xff), 1)?.is_empty())
 }
 
 /// How long to wait for the next pass, after one that took so long: most of the node's time belongs to others. While

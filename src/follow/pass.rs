@@ -14,8 +14,8 @@ use crate::{
     engine::Sightings,
     invoice::{FirstSeen, Sighting, Timestamp},
     ledger::{
-        Action, Observation, Reads, View,
-        tables::{Counters, Credits, Held, Invoices, Place, Transactions, Unconfirmed},
+        self, Action, Observation, Reads, View,
+        tables::{Counters, Credits, Held, Invoices, Place, Transactions},
     },
     node::{Reply, Request, SendOutcome, Snapshot},
 };
@@ -233,8 +233,7 @@ impl Pass {
             return Ok(Step::Done(PassEnd::Restless));
         }
         // Before the mempool is asked: what is tracked from now on is not absent for not being in it.
-        let all = Reads::<Unconfirmed>::range(view, txid_of(0)..=txid_of(0xff), usize::MAX)?;
-        self.tracked = all.into_iter().map(|(txid, ())| txid).collect();
+        self.tracked = ledger::unconfirmed(view, usize::MAX)?;
         Ok(Step::Ask(Request::Snapshot))
     }
 

@@ -216,10 +216,10 @@ impl<V: View> Scribe<'_, V> {
     }
 }
 
-fn first_txid() -> Txid {
+pub(super) fn first_txid() -> Txid {
     bitcoincash::hashes::Hash::from_byte_array([0; 32])
 }
 
-fn last_txid() -> Txid {
+pub(super) fn last_txid() -> Txid {
     bitcoincash::hashes::Hash::from_byte_array([0xff; 32])
 }

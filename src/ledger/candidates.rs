@@ -303,8 +303,8 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    /// The standing of each required output, with what is held. The credits of an invoice are read once for a transaction, however
-    /// many outputs it has and however many credits there are.
+    /// The standing of each required output, with what is held. The credits of an invoice are read once for a
+    /// transaction, however many outputs it has and however many credits there are.
     fn standing_of<'r>(
         &self,
         reached: &'r mut Reached,

@@ -5,8 +5,8 @@
 //! at once, whatever the score. What counts is not held again when a reorg takes it out of its block; what was lost and
 //! comes back has to be safe enough again.
 //!
-//! That nothing came to light says something only if somebody looked. So no time passes by itself: a wait ends when the
-//! follower has listened to the end of it, or asked the node for its proofs after that.
+//! That nothing came to light says something only if somebody looked. So no time passes by itself: a wait ends when a pass
+//! of the follower asked the node for its proofs after the end of it.
 
 use std::collections::BTreeMap;
 

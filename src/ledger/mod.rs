@@ -48,7 +48,7 @@ pub use input::{
     Rules, SharedOutputs, Submitted,
 };
 pub use judge::{Judgement, Refusal, is_claimed, judge};
-pub use read::{each_open_or_paid, event, events_after, statement, unassigned_of};
+pub use read::{each_open_or_paid, event, events_after, statement, unassigned_of, unconfirmed};
 pub use tables::{Changes, Holds, ReadError, Reads, Table, View};
 pub use view::{MemoryView, Overlay};
 

@@ -2,11 +2,15 @@
 
 use super::{
     Event, ReadError, Rules, View,
+    block::{first_txid, last_txid},
     scribe::Scribe,
-    tables::{Events, EventsOf, InvoiceRecord, Invoices, Reads, Unassigned, UnassignedOf, UnassignedPayment},
+    tables::{
+        Events, EventsOf, InvoiceRecord, Invoices, Reads, Unassigned, UnassignedOf, UnassignedPayment,
+        Unconfirmed,
+    },
 };
 use crate::{
-    bch::OutPoint,
+    bch::{OutPoint, Txid},
     invoice::{InvoiceId, Level, Merchant, Statement, Timestamp},
 };
 
@@ -22,6 +26,16 @@ pub fn statement<V: View>(view: &V, id: InvoiceId) -> Result<Option<Statement>, 
         Some(record) => scribe.statement(&record).map(Some),
         None => Ok(None),
     }
+}
+
+/// Up to `limit` transactions that are tracked and in no block, in the order of their ids.
+///
+/// # Errors
+///
+/// [`ReadError`] if the view could not be read.
+pub fn unconfirmed<V: View>(view: &V, limit: usize) -> Result<Vec<Txid>, ReadError> {
+    let tracked = Reads::<Unconfirmed>::range(view, first_txid()..=last_txid(), limit)?;
+    Ok(tracked.into_iter().map(|(txid, ())| txid).collect())
 }
 
 /// Up to `limit` events of an invoice with numbers above `n`, in order.

@@ -4,14 +4,12 @@ use std::ops::RangeInclusive;
 
 use super::{
     EventKind, ReadError, View,
+    block::{first_txid, last_txid},
     scribe::Scribe,
     settle::late_end,
     tables::{Ask, Ever, Expiries, Idempotency, IdempotencyEnds, LateEnds, OpenClaims, Retirements},
 };
-use crate::{
-    bch::Txid,
-    invoice::{InvoiceId, Merchant, Phase, Timestamp},
-};
+use crate::invoice::{InvoiceId, Merchant, Phase, Timestamp};
 
 /// How many of one kind a tick takes at most, so that no backlog keeps others waiting.
 const MOST_AT_ONCE: usize = 10_000;
@@ -98,9 +96,8 @@ impl<V: View> Scribe<'_, V> {
     }
 
     fn give_up_claims(&mut self) -> Result<(), ReadError> {
-        let hash = |byte| -> Txid { bitcoincash::hashes::Hash::from_byte_array([byte; 32]) };
-        let from = (Timestamp::default(), hash(0), InvoiceId::from_bytes([0; 16]));
-        let until = (self.now(), hash(0xff), InvoiceId::from_bytes([0xff; 16]));
+        let from = (Timestamp::default(), first_txid(), InvoiceId::from_bytes([0; 16]));
+        let until = (self.now(), last_txid(), InvoiceId::from_bytes([0xff; 16]));
         for ((_, txid, invoice), ()) in self.range::<OpenClaims>(from..=until, MOST_AT_ONCE)? {
             self.close_claim(txid, invoice)?;
         }
