@@ -66,7 +66,8 @@ pub fn shown(missing: &Missing, acknowledged: bool) -> (String, String) {
         };
         coins.iter().map(line).collect()
     };
-    let found = lines("met", &missing.known) + &lines("unknown", &missing.unknown);
+    let mut found = lines("met", &missing.known) + &lines("unknown", &missing.unknown);
+    found.extend(missing.undecided.iter().map(|txid| format!("undecided: {txid}\n")));
     let what = if acknowledged {
         "acknowledged: they are walked by their headers, with what was met before; start the daemon again"
     } else {

@@ -2,11 +2,8 @@
 
 use super::{Answer, FollowError, Memory, Step};
 use crate::{
-    bch::{OutPoint, ProofScore, Txid},
-    ledger::{
-        Action, ReadError, Reads, View,
-        tables::{Credits, Transactions},
-    },
+    bch::{ProofScore, Txid},
+    ledger::{self, Action, ReadError, View},
     node::{Reply, Request},
 };
 
@@ -23,7 +20,7 @@ impl Appraisal {
         if memory.is_appraised(&txid) {
             return Ok(None);
         }
-        let needs = needs_appraisal(txid, view)?;
+        let Some(needs) = needs_appraisal(txid, view)? else { return Ok(None) };
         if !needs {
             memory.appraised(txid);
         }
@@ -44,14 +41,10 @@ impl Appraisal {
     }
 }
 
-/// Whether a transaction is in the mempool as far as we know, pays an invoice, and could do with a better score.
-fn needs_appraisal<V: View>(txid: Txid, view: &V) -> Result<bool, ReadError> {
-    let Some(record) = Reads::<Transactions>::get(view, &txid)? else { return Ok(false) };
-    for vout in 0..record.outputs {
-        let credit = Reads::<Credits>::get(view, &OutPoint { txid, vout })?;
-        if credit.is_some_and(|credit| credit.risk.score != Some(ProofScore::FULL)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether a transaction that pays an invoice could do with a better score. `None`: it pays none, and its merchant may
+/// still say which it is for.
+fn needs_appraisal<V: View>(txid: Txid, view: &V) -> Result<Option<bool>, ReadError> {
+    let credits = ledger::tracked(view, txid)?.map(|(_, credits)| credits).unwrap_or_default();
+    let needs = credits.iter().any(|credit| credit.risk.score != Some(ProofScore::FULL));
+    Ok((!credits.is_empty()).then_some(needs))
 }

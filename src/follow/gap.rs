@@ -4,17 +4,21 @@
 //! still has is the set of unspent outputs, and every header. So a [`Gap`] finds out which heights are missing and which
 //! unspent outputs in them go to scripts that invoices ask for; and when its operator has seen that and says so, it walks
 //! the missing blocks by their headers alone. A payment that was met before, in the mempool, is found in its block that
-//! way. One that was never met is not: the node cannot show its transaction any more, so it is told to the operator and
-//! stays on no record. One that was spent again is in no set of unspent outputs, and nobody can tell of it.
+//! way, by any output of it that is unspent. One that was never met is not: the node cannot show its transaction any
+//! more, so it is told to the operator and stays on no record. One whose outputs were all spent again is in no set of
+//! unspent outputs. If it was met before, it counts as it did, and is told to the operator; if not, nobody can tell of it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use super::{Answer, FollowError, Step};
+use super::{
+    Answer, FollowError, Step,
+    whereabouts::{Found, Whereabouts},
+};
 use crate::{
-    bch::{BlockHash, ScriptBuf, ScriptHash, Transaction},
+    bch::{BlockHash, ScriptBuf, ScriptHash, Transaction, Txid},
     ledger::{
         self, Action, Reads, View,
         tables::{Chain, Counters, Transactions},
@@ -31,6 +35,9 @@ pub struct Missing {
     pub known: Vec<UnspentCoin>,
     /// Unspent outputs in missing blocks that were never met: they stay on no record.
     pub unknown: Vec<UnspentCoin>,
+    /// Payments that were met before and count, of which the node shows neither an output nor what they spend: they were
+    /// mined there and spent on, or lost to a rival.
+    pub undecided: Vec<Txid>,
 }
 
 /// Finds what is missing, and walks it by its headers if it is told to.
@@ -44,6 +51,8 @@ pub struct Gap {
     /// What was met before, by height.
     met: BTreeMap<u32, Vec<Arc<Transaction>>>,
     walking: Option<Header>,
+    /// Asks what became of the payments outside a block, while that is not known.
+    search: Option<Whereabouts>,
 }
 
 impl Gap {
@@ -56,6 +65,7 @@ impl Gap {
             missing: Missing::default(),
             met: BTreeMap::new(),
             walking: None,
+            search: None,
         }
     }
 
@@ -65,6 +75,15 @@ impl Gap {
     ///
     /// [`FollowError`].
     pub fn on<V: View>(&mut self, answer: Answer, view: &V) -> Result<Step<Missing>, FollowError> {
+        if let Some(mut search) = self.search.take() {
+            return match search.on(answer, view)? {
+                Step::Done(found) => self.sort_in(found, view),
+                step @ (Step::Ask(_) | Step::Decode(_) | Step::Apply(_)) => {
+                    self.search = Some(search);
+                    step.within().ok_or(FollowError::Confused)
+                }
+            };
+        }
         match answer {
             Answer::Begin => {
                 let mut scripts: BTreeMap<ScriptHash, ScriptBuf> = BTreeMap::new();
@@ -88,7 +107,7 @@ impl Gap {
                     (None, _) | (_, None) => return Ok(self.done()),
                 };
                 if self.scripts.is_empty() {
-                    return self.walk(view);
+                    return self.search(view);
                 }
                 Ok(Step::Ask(Request::ScanUtxos(std::mem::take(&mut self.scripts))))
             }
@@ -96,7 +115,7 @@ impl Gap {
                 for coin in coins {
                     self.sort_out(coin, view)?;
                 }
-                self.walk(view)
+                self.search(view)
             }
             Answer::Applied(_) => match self.walking.take() {
                 Some(Header { hash, height, .. }) => {
@@ -135,6 +154,28 @@ impl Gap {
         }
         self.missing.known.push(coin);
         Ok(())
+    }
+
+    fn search<V: View>(&mut self, view: &V) -> Result<Step<Missing>, FollowError> {
+        self.search = Some(Whereabouts::default());
+        self.on(Answer::Begin, view)
+    }
+
+    fn sort_in<V: View>(&mut self, found: Found, view: &V) -> Result<Step<Missing>, FollowError> {
+        let (first, last) = self.missing.heights.ok_or(FollowError::Confused)?;
+        for (tx, coin) in found.mined {
+            let met = self.met.entry(coin.height).or_default();
+            // What is in a block that is kept is found by the walk.
+            if (first..=last).contains(&coin.height) && met.iter().all(|known| known.txid() != tx.txid()) {
+                met.push(tx);
+                self.missing.known.push(coin);
+            }
+        }
+        self.missing.undecided.clone_from(&found.undecided);
+        if !self.acknowledged || found.undecided.is_empty() {
+            return self.walk(view);
+        }
+        Ok(Step::Apply(Box::new(Action::Missed { txids: found.undecided })))
     }
 
     fn walk<V: View>(&mut self, view: &V) -> Result<Step<Missing>, FollowError> {

@@ -69,7 +69,7 @@ impl Meeting {
                     Some(Place::Block { .. }) => return Ok(Step::Done(())),
                     // A submission, most likely: credited before the node's word of it came here.
                     Some(Place::Mempool) => return self.appraise(view),
-                    Some(Place::Claimed | Place::Seen | Place::Lost) | None => {}
+                    Some(Place::Claimed | Place::Seen | Place::Lost | Place::Missed) | None => {}
                 }
                 tracing::debug!(%txid, "a transaction matches");
                 self.stage = Stage::Seen;

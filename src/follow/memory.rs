@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 
-use crate::bch::Txid;
+use crate::bch::{OutPoint, Txid};
 
 /// What the follower remembers between passes. All of it can be lost: a pass with an empty memory looks at
 /// everything again.
@@ -21,8 +21,8 @@ struct Inner {
     appraised: HashSet<Txid, foldhash::fast::RandomState>,
     /// Transactions of the mempool whose double spend proof was looked at.
     proven: HashSet<Txid, foldhash::fast::RandomState>,
-    /// Payments in the mempool that they were looked at for.
-    concerned: HashSet<Txid, foldhash::fast::RandomState>,
+    /// Outputs in the mempool that pay an invoice, which they were looked at for.
+    concerned: HashSet<OutPoint, foldhash::fast::RandomState>,
     /// Tracked transactions that were not in the mempool, and for how many complete passes in a row.
     absent: HashMap<Txid, u32, foldhash::fast::RandomState>,
     /// Whether the blocks before the start were recalled.
@@ -100,12 +100,13 @@ impl Memory {
         self.inner.lock().appraised.clear();
     }
 
-    /// Takes the transactions that there are proofs for and the payments in the mempool, and gives those proofs that were
-    /// not looked at yet for all of these: a new payment may descend from what was proven long before.
+    /// Takes the transactions that there are proofs for and the outputs in the mempool that pay an invoice, and gives those
+    /// proofs that were not looked at yet for all of these: a new payment may descend from what was proven long before, and
+    /// a merchant may say later what one was for.
     pub(super) fn unknown_proofs(
         &self,
         proven: Vec<Txid>,
-        concerned: HashSet<Txid, foldhash::fast::RandomState>,
+        concerned: HashSet<OutPoint, foldhash::fast::RandomState>,
     ) -> Vec<Txid> {
         let mut inner = self.inner.lock();
         if !concerned.is_subset(&inner.concerned) {

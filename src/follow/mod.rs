@@ -29,6 +29,7 @@ mod recall;
 mod step;
 mod survey;
 mod walk;
+mod whereabouts;
 
 pub use alarm::Alarm;
 pub use follower::{Follower, FollowerSettings};

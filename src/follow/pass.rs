@@ -418,16 +418,17 @@ impl Pass {
         Ok(Step::Apply(Box::new(Action::Watched { txids, until: self.watched })))
     }
 
-    /// The transactions of payments that are on record as ones of the mempool: a proof concerns those alone.
+    /// The outputs that pay an invoice and are on record as ones of the mempool: a proof concerns those alone.
     fn in_mempool<V: View>(
         &self,
         view: &V,
-    ) -> Result<HashSet<Txid, foldhash::fast::RandomState>, FollowError> {
+    ) -> Result<HashSet<OutPoint, foldhash::fast::RandomState>, FollowError> {
         let mut concerned = HashSet::default();
         for txid in &self.there {
-            let place = Reads::<Transactions>::get(view, txid)?.map(|record| record.place);
-            if place == Some(Place::Mempool) {
-                concerned.insert(*txid);
+            if let Some((record, credits)) = ledger::tracked(view, *txid)?
+                && record.place == Place::Mempool
+            {
+                concerned.extend(credits.iter().map(|credit| credit.outpoint));
             }
         }
         Ok(concerned)

@@ -25,14 +25,14 @@ pub enum Step<T> {
     Done(T),
 }
 
-impl Step<()> {
+impl<T> Step<T> {
     /// The same for a machine that this one is a part of; `None` when this one is done.
-    pub(super) fn within<T>(self) -> Option<Step<T>> {
+    pub(super) fn within<U>(self) -> Option<Step<U>> {
         match self {
             Self::Ask(request) => Some(Step::Ask(request)),
             Self::Decode(raw) => Some(Step::Decode(raw)),
             Self::Apply(action) => Some(Step::Apply(action)),
-            Self::Done(()) => None,
+            Self::Done(_) => None,
         }
     }
 }

@@ -111,6 +111,8 @@ pub struct Credit {
     pub ambiguous: bool,
     /// When its transaction was first seen.
     pub first_seen: Timestamp,
+    /// Since when it is held back, or was when it last was.
+    pub held_since: Option<Timestamp>,
     /// When it first counted.
     pub live_since: Option<Timestamp>,
     /// What is known of the danger that its transaction is spent again before it is in a block.

@@ -240,6 +240,7 @@ mod tests {
             late: false,
             ambiguous: false,
             first_seen: Timestamp::from_secs(100 + ordinal),
+            held_since: None,
             live_since: Some(Timestamp::from_secs(110 + ordinal)),
             risk: Risk::default(),
         }

@@ -33,8 +33,8 @@ pub enum Level {
     Confirmed,
 }
 
-/// What speaks against a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What speaks against a transaction, the worse the later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DoubleSpend {
     /// Nothing.
     #[default]

@@ -79,7 +79,7 @@ impl RequiredOutput {
 pub struct ZeroConf {
     /// How well double spend proofs must protect the transaction at least.
     pub min_score: ProofScore,
-    /// For how long after it was first seen no proof and no rival of it may come to light; up to [`ZeroConf::MOST_WAIT`].
+    /// For how long after it began to be held back no proof and no rival of it may come to light; up to [`ZeroConf::MOST_WAIT`].
     pub wait: Duration,
 }
 
@@ -87,9 +87,10 @@ impl ZeroConf {
     /// The longest wait: beyond it most payments are in a block.
     pub const MOST_WAIT: Duration = Duration::from_secs(3600);
 
-    /// When the wait for a credit is over.
+    /// When the wait for a credit that is held is over.
     pub fn waits_until(&self, credit: &Credit) -> Timestamp {
-        credit.first_seen.after(self.wait)
+        // Programs that did not know of the one took the other.
+        credit.held_since.unwrap_or(credit.first_seen).after(self.wait)
     }
 
     /// Whether a credit may count by now although its transaction is in no block.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ReadError, View,
-    hold::Begun,
+    hold::Turn,
     observe::{credit_state, mature_at},
     scribe::Scribe,
     settle::Change,
@@ -99,8 +99,8 @@ impl<V: View> Scribe<'_, V> {
         let mut touched = BTreeMap::new();
         self.unmine_all(hash, &mut touched)?;
         self.come_up(height, &mut touched)?;
-        for (invoice, _) in touched {
-            self.refresh(invoice, Change::default())?;
+        for (invoice, turn) in touched {
+            self.refresh(invoice, turn.by_itself())?;
         }
         Ok(())
     }
@@ -114,8 +114,8 @@ impl<V: View> Scribe<'_, V> {
         self.meta.under_way = None;
         let mut touched = BTreeMap::new();
         self.unmine_all(hash, &mut touched)?;
-        for (invoice, _) in touched {
-            self.refresh(invoice, Change::default())?;
+        for (invoice, turn) in touched {
+            self.refresh(invoice, turn.by_itself())?;
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl<V: View> Scribe<'_, V> {
     fn unmine_all(
         &mut self,
         hash: BlockHash,
-        touched: &mut BTreeMap<InvoiceId, Begun>,
+        touched: &mut BTreeMap<InvoiceId, Turn>,
     ) -> Result<(), ReadError> {
         for txid in self.transactions_in(hash)? {
             self.remove::<BlockTransactions>((hash, txid));
@@ -140,7 +140,7 @@ impl<V: View> Scribe<'_, V> {
 
     /// The block at `height` was taken off, and all below it came up by one: here and there an invoice has a
     /// confirmation less than it asked for, and a coinbase is not mature any more.
-    fn come_up(&mut self, height: u32, touched: &mut BTreeMap<InvoiceId, Begun>) -> Result<(), ReadError> {
+    fn come_up(&mut self, height: u32, touched: &mut BTreeMap<InvoiceId, Turn>) -> Result<(), ReadError> {
         for depth in 2..=u32::from(MAX_CONFIRMATIONS_REQUIRED) {
             let Some(block) = height.checked_sub(depth - 1) else { break };
             let Some(hash) = self.get::<Chain>(&block)? else { break };
@@ -171,9 +171,9 @@ impl<V: View> Scribe<'_, V> {
         let state = credit_state(&record, self.tip_height());
         let mut touched = BTreeMap::new();
         self.move_credits(txid, record.outputs, state, &mut touched)?;
-        for (invoice, begun) in touched {
+        for (invoice, turn) in touched {
             // Whether it waits for blocks is looked at with all the others, once.
-            self.refresh(invoice, begun.by(txid))?;
+            self.refresh(invoice, turn.by(txid))?;
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl<V: View> Scribe<'_, V> {
         &mut self,
         hash: BlockHash,
         txid: Txid,
-        touched: &mut BTreeMap<InvoiceId, Begun>,
+        touched: &mut BTreeMap<InvoiceId, Turn>,
     ) -> Result<(), ReadError> {
         let Some(mut record) = self.get::<Transactions>(&txid)? else { return Ok(()) };
         let Place::Block { height, hash: its } = record.place else { return Ok(()) };
@@ -207,7 +207,7 @@ impl<V: View> Scribe<'_, V> {
         txid: Txid,
         outputs: u32,
         state: CreditState,
-        touched: &mut BTreeMap<InvoiceId, Begun>,
+        touched: &mut BTreeMap<InvoiceId, Turn>,
     ) -> Result<(), ReadError> {
         for credit in self.credits_in(txid, outputs)? {
             self.move_credit(credit, state, touched)?;

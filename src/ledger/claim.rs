@@ -73,7 +73,7 @@ impl<V: View> Scribe<'_, V> {
             return Ok(true);
         }
         let place = self.get::<Transactions>(&txid)?.map(|known| known.place);
-        let is_there = matches!(place, Some(Place::Mempool | Place::Block { .. }));
+        let is_there = matches!(place, Some(Place::Mempool | Place::Block { .. } | Place::Missed));
         if is_there && self.are_credited(tx, &assignment, id)? {
             return Ok(false);
         }
@@ -88,7 +88,7 @@ impl<V: View> Scribe<'_, V> {
         self.put::<OpenClaims>((claimed.after(Rules::CLAIM), txid, id), ());
         self.put::<Claims>((txid, id), Claim { assignment, note, via: request.via, claimed, state });
         match place {
-            Some(place @ (Place::Mempool | Place::Block { .. })) => {
+            Some(place @ (Place::Mempool | Place::Block { .. } | Place::Missed)) => {
                 // It is where it should be already: nothing to broadcast, the claim credits it.
                 self.observe(tx, *first_seen, place)?;
             }

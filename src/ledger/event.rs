@@ -30,6 +30,8 @@ pub enum EventKind {
     DoubleSpendDetected,
     /// It is no longer paid, or no longer confirmed.
     PaymentReverted,
+    /// Something that was credited or held is gone, and it was not that which made it paid.
+    PaymentLost,
     /// Its merchant moved a payment to it, or away from it.
     PaymentMoved,
     /// A payment to a script of the merchant's belongs to no invoice.
@@ -38,7 +40,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvoiceCreated,
         Self::InvoiceExpired,
         Self::InvoiceCancelled,
@@ -50,6 +52,7 @@ impl EventKind {
         Self::PaymentConfirmed,
         Self::DoubleSpendDetected,
         Self::PaymentReverted,
+        Self::PaymentLost,
         Self::PaymentMoved,
         Self::PaymentUnassigned,
     ];
@@ -68,6 +71,7 @@ impl EventKind {
             Self::PaymentConfirmed => "payment_confirmed",
             Self::DoubleSpendDetected => "double_spend_detected",
             Self::PaymentReverted => "payment_reverted",
+            Self::PaymentLost => "payment_lost",
             Self::PaymentMoved => "payment_moved",
             Self::PaymentUnassigned => "payment_unassigned",
         }

@@ -3,7 +3,10 @@
 //! What it asks is a score, which says how well double spend proofs protect the transaction, and a time in which no proof
 //! and no rival comes to light. Until both are there the credit is held: on record, and not counted. A block ends the wait
 //! at once, whatever the score. What counts is not held again when a reorg takes it out of its block; what was lost and
-//! comes back has to be safe enough again.
+//! comes back has to be safe enough anew.
+//!
+//! The time begins when a credit begins to be held, so not before its transaction is where a proof could come from: it may
+//! have been submitted long before, and broadcast only now; or lost, and come back.
 //!
 //! That nothing came to light says something only if somebody looked. So no time passes by itself: a wait ends when a pass
 //! of the follower asked the node for its proofs after the end of it.
@@ -21,19 +24,32 @@ use crate::{
     invoice::{Credit, CreditState, InvoiceId, Timestamp, Via, ZeroConf},
 };
 
-/// What begins for an invoice when the state of its credits changes.
+/// What becomes of an invoice's credits when the state of some changes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Begun {
+pub(super) struct Turn {
     /// One of them counts from now on.
     pub(super) credited: bool,
     /// One of them is held from now on.
     pub(super) held: bool,
+    /// One of them counted or was held, and is not there any more: that of this transaction.
+    pub(super) lost: Option<Txid>,
 }
 
-impl Begun {
+impl Turn {
     /// The change of its invoice, brought about by this transaction.
     pub(super) fn by(self, txid: Txid) -> Change {
-        Change { txid: Some(txid), credited: self.credited, held: self.held, ..Change::default() }
+        Change { txid: Some(txid), ..self.by_itself() }
+    }
+
+    /// The change of its invoice, whatever brought it about.
+    pub(super) fn by_itself(self) -> Change {
+        Change {
+            txid: self.lost,
+            credited: self.credited,
+            held: self.held,
+            lost: self.lost.is_some(),
+            ..Change::default()
+        }
     }
 }
 
@@ -41,13 +57,20 @@ impl<V: View> Scribe<'_, V> {
     /// Gives a credit the state of its transaction, or holds it back, and notes what begins with that.
     pub(super) fn move_credit(
         &mut self,
-        credit: Credit,
+        mut credit: Credit,
         state: CreditState,
-        touched: &mut BTreeMap<InvoiceId, Begun>,
+        touched: &mut BTreeMap<InvoiceId, Turn>,
     ) -> Result<(), ReadError> {
         let asked = self.invoice(&credit.invoice)?.and_then(|record| record.invoice.zero_conf);
-        // Who meets it knows nothing of what was said against it since it was first seen.
-        let watched = credit.first_seen;
+        if credit.state == CreditState::Lost && state != CreditState::Lost {
+            // What it was worth then may not hold.
+            credit.risk.score = None;
+        }
+        if credit.state != CreditState::Held {
+            credit.held_since = Some(self.now());
+        }
+        // Who meets it knows nothing of what was said against it since it was held.
+        let watched = credit.held_since.unwrap_or(credit.first_seen);
         self.move_watched(credit, state, asked, watched, touched)
     }
 
@@ -58,12 +81,15 @@ impl<V: View> Scribe<'_, V> {
         state: CreditState,
         asked: Option<ZeroConf>,
         watched: Timestamp,
-        touched: &mut BTreeMap<InvoiceId, Begun>,
+        touched: &mut BTreeMap<InvoiceId, Turn>,
     ) -> Result<(), ReadError> {
         let (was, is) = (credit.state, held_back(&credit, state, asked, watched));
-        let begun = touched.entry(credit.invoice).or_default();
-        begun.credited |= is.is_live() && !was.is_live();
-        begun.held |= is == CreditState::Held && was != CreditState::Held;
+        let turn = touched.entry(credit.invoice).or_default();
+        turn.credited |= is.is_live() && !was.is_live();
+        turn.held |= is == CreditState::Held && was != CreditState::Held;
+        if was.is_there() && !is.is_there() {
+            turn.lost = Some(credit.outpoint.txid);
+        }
         if was == is {
             return Ok(());
         }
@@ -122,10 +148,10 @@ impl<V: View> Scribe<'_, V> {
     }
 
     /// Judges those invoices anew for which something began.
-    fn refresh_begun(&mut self, txid: Txid, touched: BTreeMap<InvoiceId, Begun>) -> Result<(), ReadError> {
-        for (invoice, begun) in touched {
-            if begun.credited || begun.held {
-                self.refresh(invoice, begun.by(txid))?;
+    fn refresh_begun(&mut self, txid: Txid, touched: BTreeMap<InvoiceId, Turn>) -> Result<(), ReadError> {
+        for (invoice, turn) in touched {
+            if turn.credited || turn.held {
+                self.refresh(invoice, turn.by(txid))?;
             }
         }
         Ok(())

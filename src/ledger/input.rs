@@ -105,6 +105,12 @@ pub enum Action {
         /// It.
         txid: Txid,
     },
+    /// Nobody can tell any more what became of these transactions of the mempool: they were mined in blocks that the node
+    /// deleted before they were walked, or lost to rivals there.
+    Missed {
+        /// They.
+        txids: Vec<Txid>,
+    },
     /// There are double spend proofs for these transactions, or for ancestors of theirs that are in no block.
     Proven {
         /// They, as far as the node knows them.

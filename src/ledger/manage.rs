@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, Token},
-    invoice::{Credit, CreditState, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Standing, Via},
+    invoice::{
+        Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Standing,
+        Via,
+    },
 };
 
 impl<V: View> Scribe<'_, V> {
@@ -56,6 +59,10 @@ impl<V: View> Scribe<'_, V> {
             return Ok(Managed::NothingLikeIt);
         };
         let state = credit_state(&transaction, self.tip_height());
+        // What the node said of the transaction it said of every output of it.
+        let beside = self.credits_in(outpoint.txid, transaction.outputs)?;
+        let score = beside.iter().find_map(|credit| credit.risk.score);
+        let double_spend = self.danger_to(outpoint.txid)?;
         let late = target_of(&record, output, false, &payment.first_seen).late;
         let credit = Credit {
             outpoint,
@@ -69,8 +76,9 @@ impl<V: View> Scribe<'_, V> {
             late,
             ambiguous: false,
             first_seen: payment.first_seen.at,
+            held_since: None,
             live_since: None,
-            risk: Risk::default(),
+            risk: Risk { score, double_spend },
         };
         self.forget_unassigned(outpoint)?;
         self.give(credit, state)
@@ -107,7 +115,7 @@ impl<V: View> Scribe<'_, V> {
             ordinal,
             late,
             ambiguous: false,
-            state: CreditState::Lost,
+            state: CreditState::Seen,
             ..credit
         };
         self.put_credit(moved.clone());
@@ -117,12 +125,14 @@ impl<V: View> Scribe<'_, V> {
 
     /// Gives an invoice a credit whose transaction is in this state.
     fn give(&mut self, credit: Credit, state: CreditState) -> Result<Managed, ReadError> {
-        let (id, txid) = (credit.invoice, credit.outpoint.txid);
+        let (id, txid, double_spend) = (credit.invoice, credit.outpoint.txid, credit.risk.double_spend);
         self.put_credit(credit.clone());
         let mut touched = BTreeMap::new();
         self.move_credit(credit, state, &mut touched)?;
-        let begun = touched.remove(&id).unwrap_or_default();
-        self.refresh(id, Change { moved: true, ..begun.by(txid) })?;
+        let turn = touched.remove(&id).unwrap_or_default();
+        // A block is above all that spoke against it.
+        let danger = if state == CreditState::Mempool { double_spend } else { DoubleSpend::None };
+        self.refresh(id, Change { moved: true, danger, ..turn.by(txid) })?;
         self.managed_now(id)
     }
 

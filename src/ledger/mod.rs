@@ -48,7 +48,7 @@ pub use input::{
     Rules, SharedOutputs, Submitted,
 };
 pub use judge::{Judgement, Refusal, is_claimed, judge};
-pub use read::{each_open_or_paid, event, events_after, statement, unassigned_of, unconfirmed};
+pub use read::{each_open_or_paid, event, events_after, statement, tracked, unassigned_of, unconfirmed};
 pub use tables::{Changes, Holds, ReadError, Reads, Table, View};
 pub use view::{MemoryView, Overlay};
 
@@ -91,6 +91,12 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
         }
         Action::Lost { txid } => {
             scribe.lose(txid, false)?;
+            Outcome::Done
+        }
+        Action::Missed { txids } => {
+            for txid in txids {
+                scribe.miss(txid)?;
+            }
             Outcome::Done
         }
         Action::Proven { txids } => {

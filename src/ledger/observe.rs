@@ -35,11 +35,10 @@ impl<V: View> Scribe<'_, V> {
         let place = match (before, place) {
             // Only a disconnected block takes a transaction out of it again.
             (Some(Place::Block { .. }), Place::Seen | Place::Mempool | Place::Claimed)
-            | (Some(Place::Mempool), Place::Seen | Place::Claimed) => return Ok(()),
+            | (Some(Place::Mempool | Place::Missed), Place::Seen | Place::Claimed) => return Ok(()),
             (_, place) => place,
         };
-        let rival = self.meet_conflicts(tx, place)? && place == Place::Mempool;
-        let danger = if rival { DoubleSpend::Conflict } else { DoubleSpend::None };
+        self.meet_conflicts(tx, place)?;
 
         let seen = known.as_ref().and_then(|record| record.first_seen).unwrap_or(seen);
         let (mut credits, mut free, mut unassigned) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
@@ -73,6 +72,7 @@ impl<V: View> Scribe<'_, V> {
         };
         let state = credit_state(&record, self.tip_height());
         self.put_transaction(tx, before, record)?;
+        let danger = self.danger_to(txid)?;
         for (vout, target) in targets {
             if let Some(output) = tx.outputs().get(vout as usize) {
                 credits.push(self.credit(tx, vout, output, target, &seen, place)?);
@@ -80,9 +80,7 @@ impl<V: View> Scribe<'_, V> {
         }
         let mut touched = BTreeMap::new();
         for mut credit in credits {
-            if credit.risk.double_spend == DoubleSpend::None {
-                credit.risk.double_spend = danger;
-            }
+            credit.risk.double_spend = credit.risk.double_spend.max(danger);
             self.put_credit(credit.clone());
             self.move_credit(credit, state, &mut touched)?;
         }
@@ -93,8 +91,8 @@ impl<V: View> Scribe<'_, V> {
             }
         }
         self.end_claims(txid)?;
-        for (invoice, begun) in touched {
-            self.refresh(invoice, Change { danger, ..begun.by(txid) })?;
+        for (invoice, turn) in touched {
+            self.refresh(invoice, Change { danger, ..turn.by(txid) })?;
         }
         Ok(())
     }
@@ -113,17 +111,22 @@ impl<V: View> Scribe<'_, V> {
             match record.place {
                 Place::Block { .. } => continue,
                 Place::Claimed | Place::Lost if !conflict => continue,
-                Place::Claimed | Place::Seen | Place::Mempool | Place::Lost => {}
+                Place::Claimed | Place::Seen | Place::Mempool | Place::Missed | Place::Lost => {}
             }
             let credits = self.credits_in(txid, record.outputs)?;
             for credit in &credits {
                 let settled = conflict && self.settles(credit.invoice, txid)?;
                 let change = touched.entry(credit.invoice).or_default();
                 if change.txid.is_none() || (settled && !change.conflict) {
-                    *change = Change { txid: Some(txid), conflict: settled, ..Change::default() };
+                    (change.txid, change.conflict) = (Some(txid), settled);
                 }
+                change.lost |= credit.state.is_there();
             }
-            for credit in credits {
+            for mut credit in credits {
+                if conflict {
+                    credit.risk.double_spend = DoubleSpend::Conflict;
+                    self.put_credit(credit.clone());
+                }
                 self.move_credit(credit, CreditState::Lost, &mut BTreeMap::new())?;
             }
             for vout in 0..record.outputs {
@@ -142,28 +145,64 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
+    /// Gives up on a transaction of the mempool of which nobody can tell any more what became of it.
+    pub(super) fn miss(&mut self, txid: Txid) -> Result<(), ReadError> {
+        if let Some(record) = self.get::<Transactions>(&txid)?
+            && record.place == Place::Mempool
+        {
+            self.remove::<Unconfirmed>(txid);
+            self.put::<Transactions>(txid, TransactionRecord { place: Place::Missed, ..record });
+        }
+        Ok(())
+    }
+
     /// Others that spend what this transaction spends: in a block it takes that from them; before, it is a
-    /// warning. Says whether the node was heard to know one of them, and may still.
-    fn meet_conflicts(&mut self, tx: &Transaction, place: Place) -> Result<bool, ReadError> {
-        if tx.is_coinbase() {
-            return Ok(false);
-        }
-        let mut others = BTreeSet::new();
-        for outpoint in tx.inputs() {
-            others.extend(self.get::<Spends>(outpoint)?.unwrap_or_default());
-        }
-        others.remove(&tx.txid());
-        let mut rival = false;
-        for other in others {
+    /// warning.
+    fn meet_conflicts(&mut self, tx: &Transaction, place: Place) -> Result<(), ReadError> {
+        for other in self.rivals(tx)? {
             if let Place::Block { .. } = place {
                 self.lose(other, true)?;
             } else {
-                let place = self.get::<Transactions>(&other)?.map(|record| record.place);
-                rival |= matches!(place, Some(Place::Seen | Place::Mempool));
                 self.warn(other, DoubleSpend::Conflict)?;
             }
         }
-        Ok(rival)
+        Ok(())
+    }
+
+    /// The other transactions on record that spend what this one spends.
+    fn rivals(&self, tx: &Transaction) -> Result<BTreeSet<Txid>, ReadError> {
+        let mut rivals = BTreeSet::new();
+        if !tx.is_coinbase() {
+            for outpoint in tx.inputs() {
+                rivals.extend(self.get::<Spends>(outpoint)?.unwrap_or_default());
+            }
+            rivals.remove(&tx.txid());
+        }
+        Ok(rivals)
+    }
+
+    /// What is known that speaks against a transaction of the mempool: a rival of it that the node was heard to know, and
+    /// may still; a proof that was told of it; or the same of an ancestor on record that is in no block.
+    pub(super) fn danger_to(&self, txid: Txid) -> Result<DoubleSpend, ReadError> {
+        let (mut danger, mut met, mut line) = (DoubleSpend::None, BTreeSet::new(), vec![txid]);
+        while let Some(txid) = line.pop() {
+            let Some(record) = self.get::<Transactions>(&txid)? else { continue };
+            if record.place != Place::Mempool || !met.insert(txid) {
+                continue;
+            }
+            let credits = self.credits_in(txid, record.outputs)?;
+            danger = credits.iter().map(|credit| credit.risk.double_spend).fold(danger, DoubleSpend::max);
+            let tx = Transaction::decode(record.raw)
+                .map_err(|error| ReadError(format!("transaction {txid} on record: {error}")))?;
+            for rival in self.rivals(&tx)? {
+                let place = self.get::<Transactions>(&rival)?.map(|record| record.place);
+                if matches!(place, Some(Place::Seen | Place::Mempool)) {
+                    return Ok(DoubleSpend::Conflict);
+                }
+            }
+            line.extend(tx.inputs().iter().map(|outpoint| outpoint.txid));
+        }
+        Ok(danger)
     }
 
     /// Tells the invoices that count a transaction of the mempool, or one that descends from it, or hold one back, what
@@ -182,7 +221,7 @@ impl<V: View> Scribe<'_, V> {
             let mut touched = BTreeSet::new();
             for mut credit in self.credits_in(txid, record.outputs)? {
                 touched.insert(credit.invoice);
-                if credit.risk.double_spend == DoubleSpend::None {
+                if credit.risk.double_spend < danger {
                     credit.risk.double_spend = danger;
                     self.put_credit(credit);
                 }
@@ -232,7 +271,7 @@ impl<V: View> Scribe<'_, V> {
                 }
             }
             Place::Seen | Place::Mempool => self.put::<Unconfirmed>(txid, ()),
-            Place::Claimed | Place::Lost => {}
+            Place::Claimed | Place::Lost | Place::Missed => {}
         }
         self.put::<Transactions>(txid, record);
         Ok(())
@@ -261,6 +300,7 @@ impl<V: View> Scribe<'_, V> {
             late: target.late,
             ambiguous: target.ambiguous,
             first_seen: seen.at,
+            held_since: None,
             live_since: None,
             risk: Risk::default(),
         };
@@ -334,7 +374,7 @@ pub(super) fn mature_at(height: u32) -> u32 {
 pub(super) fn credit_state(record: &TransactionRecord, tip_height: Option<u32>) -> CreditState {
     match record.place {
         Place::Claimed | Place::Seen => CreditState::Seen,
-        Place::Mempool => CreditState::Mempool,
+        Place::Mempool | Place::Missed => CreditState::Mempool,
         Place::Block { height, .. }
             if record.coinbase && tip_height.is_none_or(|tip| tip < mature_at(height)) =>
         {

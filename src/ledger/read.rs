@@ -5,13 +5,13 @@ use super::{
     block::{first_txid, last_txid},
     scribe::Scribe,
     tables::{
-        Events, EventsOf, InvoiceRecord, Invoices, Reads, Unassigned, UnassignedOf, UnassignedPayment,
-        Unconfirmed,
+        Credits, Events, EventsOf, InvoiceRecord, Invoices, Reads, TransactionRecord, Transactions,
+        Unassigned, UnassignedOf, UnassignedPayment, Unconfirmed,
     },
 };
 use crate::{
     bch::{OutPoint, Txid},
-    invoice::{InvoiceId, Level, Merchant, Statement, Timestamp},
+    invoice::{Credit, InvoiceId, Level, Merchant, Statement, Timestamp},
 };
 
 /// An invoice as it stands now.
@@ -36,6 +36,20 @@ pub fn statement<V: View>(view: &V, id: InvoiceId) -> Result<Option<Statement>, 
 pub fn unconfirmed<V: View>(view: &V, limit: usize) -> Result<Vec<Txid>, ReadError> {
     let tracked = Reads::<Unconfirmed>::range(view, first_txid()..=last_txid(), limit)?;
     Ok(tracked.into_iter().map(|(txid, ())| txid).collect())
+}
+
+/// A tracked transaction, and its credits in the order of its outputs.
+///
+/// # Errors
+///
+/// [`ReadError`] if the view could not be read.
+pub fn tracked<V: View>(view: &V, txid: Txid) -> Result<Option<(TransactionRecord, Vec<Credit>)>, ReadError> {
+    let Some(record) = Reads::<Transactions>::get(view, &txid)? else { return Ok(None) };
+    let mut credits = Vec::new();
+    for vout in 0..record.outputs {
+        credits.extend(Reads::<Credits>::get(view, &OutPoint { txid, vout })?);
+    }
+    Ok(Some((record, credits)))
 }
 
 /// Up to `limit` events of an invoice with numbers above `n`, in order.

@@ -1,9 +1,9 @@
 //! The one place where an invoice is judged after something changed: its events are chosen and its index follows.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{
-    EventKind, ReadError, Rules, View,
+    EventKind, ReadError, Rules, Subject, View,
     scribe::Scribe,
     tables::{
         Ask, Awaiting, Events, EventsOf, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live, Window,
@@ -26,6 +26,8 @@ pub(super) struct Change {
     pub(super) credited: bool,
     /// A credit began to be held.
     pub(super) held: bool,
+    /// A credit that counted or was held is not there any more.
+    pub(super) lost: bool,
     /// Another transaction took what the transaction spends, and it was one that settled the invoice.
     pub(super) conflict: bool,
     /// What was met that speaks against the transaction. That matters if it settles the invoice, or will.
@@ -61,18 +63,25 @@ impl<V: View> Scribe<'_, V> {
 
         let told = self.told_of_double_spends(&before)?;
         if before.state.level < Level::Paid
-            && settlement.is_some_and(|settlement| settlement.txids.iter().all(|txid| !told.contains(txid)))
+            && settlement
+                .is_some_and(|settlement| settlement.txids.iter().all(|txid| !told.contains_key(txid)))
         {
             // What was spent twice is not what settles it now.
             record.state.double_spend = DoubleSpend::None;
         }
-        if let Some(txid) = change.txid
-            && (change.conflict
-                || (change.danger != DoubleSpend::None && settles(settlement, &credits, txid)))
-            && !told.contains(&txid)
-        {
-            record.state.double_spend = if change.conflict { DoubleSpend::Conflict } else { change.danger };
-            self.tell(&mut record, &credits, EventKind::DoubleSpendDetected, change.txid)?;
+        if let Some(txid) = change.txid {
+            let danger = if change.conflict {
+                DoubleSpend::Conflict
+            } else if settles(settlement, &credits, txid) {
+                change.danger
+            } else {
+                DoubleSpend::None
+            };
+            // A rival that is met is news although a proof told that there is one.
+            if danger > told.get(&txid).copied().unwrap_or_default() {
+                record.state.double_spend = record.state.double_spend.max(danger);
+                self.tell(&mut record, &credits, EventKind::DoubleSpendDetected, change.txid)?;
+            }
         }
         if change.moved {
             self.tell(&mut record, &credits, EventKind::PaymentMoved, change.txid)?;
@@ -88,6 +97,7 @@ impl<V: View> Scribe<'_, V> {
             _ if change.held => Some(EventKind::PaymentHeld),
             (false, false) if change.credited && !cancelled => Some(EventKind::PartialPayment),
             _ if change.credited => Some(EventKind::PaymentRecorded),
+            _ if change.lost => Some(EventKind::PaymentLost),
             _ => None,
         };
         if let Some(kind) = paid_event {
@@ -126,9 +136,12 @@ impl<V: View> Scribe<'_, V> {
         Ok(settles(standing.settlement.as_ref(), &credits, txid))
     }
 
-    /// The transactions of an invoice of which its last events told that they were spent twice.
-    fn told_of_double_spends(&self, record: &InvoiceRecord) -> Result<BTreeSet<Txid>, ReadError> {
-        let mut told = BTreeSet::new();
+    /// The transactions of an invoice of which its last events told that they were spent twice, and what they told.
+    fn told_of_double_spends(
+        &self,
+        record: &InvoiceRecord,
+    ) -> Result<BTreeMap<Txid, DoubleSpend>, ReadError> {
+        let mut told = BTreeMap::new();
         if record.state.double_spend == DoubleSpend::None {
             return Ok(told);
         }
@@ -136,8 +149,18 @@ impl<V: View> Scribe<'_, V> {
         let keys = (id, last.saturating_sub(MOST_EVENTS_READ))..=(id, last);
         for (_, seq) in self.range::<EventsOf>(keys, usize::MAX)? {
             let event = self.get::<Events>(&seq)?;
-            let event = event.filter(|event| event.kind == EventKind::DoubleSpendDetected);
-            told.extend(event.and_then(|event| event.txid));
+            let Some(event) = event.filter(|event| event.kind == EventKind::DoubleSpendDetected) else {
+                continue;
+            };
+            let (Some(txid), Subject::Invoice { statement, .. }) = (event.txid, event.subject) else {
+                continue;
+            };
+            let its = statement.credits.iter().filter(|credit| credit.outpoint.txid == txid);
+            // An event has no room for all credits of an invoice that has very many.
+            let danger = its.map(|credit| credit.risk.double_spend).max();
+            let danger = danger.unwrap_or(statement.state.double_spend);
+            let before = told.entry(txid).or_insert(danger);
+            *before = danger.max(*before);
         }
         Ok(told)
     }

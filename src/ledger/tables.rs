@@ -208,6 +208,9 @@ pub enum Place {
     },
     /// Neither in a block nor in the mempool any more.
     Lost,
+    /// It was in the mempool, and was mined in a block that the node deleted before it was walked, or lost to a rival
+    /// there: nobody can tell any more. It counts as it did, and is not looked for.
+    Missed,
 }
 
 /// A transaction that matters to some invoice.

@@ -163,6 +163,9 @@ impl World {
                     || (self.passed_within(FRESH) && !self.clock_is_doubted());
                 self.oracle.ticked(self.passed_within(FRESH));
                 self.apply(Actor::Tick, Action::Tick { judge_expiry: judge }, true);
+                if self.defect == Some(Defect::WaitEndedByTheClock) {
+                    self.end_waits()?;
+                }
                 Ok(())
             }
             Inside::NoteLate(txid) => {

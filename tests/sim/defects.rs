@@ -7,7 +7,7 @@
 use jppd::{
     invoice::{CreditState, InvoiceId},
     ledger::{
-        Changes, Event, EventKind, MemoryView, ReadError, Reads,
+        Changes, Event, EventKind, MemoryView, ReadError, Reads, Subject,
         tables::{Credits, Invoices, Place},
     },
 };
@@ -67,10 +67,14 @@ pub(crate) enum Defect {
     HoldIgnored,
     /// Nobody hears of double spend proofs.
     ProofsIgnored,
+    /// What is held waits for its time, and nobody looks.
+    WaitEndedByTheClock,
+    /// What is lost, and did not make its invoice paid, is told as if it were there.
+    LossUntold,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::ClaimSkipped,
         Self::EventBeforeWrite,
         Self::TipNotRechecked,
@@ -97,6 +101,8 @@ impl Defect {
         Self::OrderAfterAnswer,
         Self::HoldIgnored,
         Self::ProofsIgnored,
+        Self::WaitEndedByTheClock,
+        Self::LossUntold,
     ];
 }
 
@@ -135,6 +141,7 @@ pub(crate) fn tamper(defect: Defect, changes: &mut Changes, view: &MemoryView) -
                 }
             }
         }
+        Defect::LossUntold => changes.events.values_mut().flatten().for_each(tell_as_there),
         Defect::ReceivedTwice => changes.events.values_mut().flatten().for_each(tell_again),
         Defect::UndoWithoutRematch
         | Defect::ClaimSkipped
@@ -157,7 +164,8 @@ pub(crate) fn tamper(defect: Defect, changes: &mut Changes, view: &MemoryView) -
         | Defect::SilenceIsSuccess
         | Defect::ClaimsSentAtStart
         | Defect::OrderAfterAnswer
-        | Defect::ProofsIgnored => {}
+        | Defect::ProofsIgnored
+        | Defect::WaitEndedByTheClock => {}
     }
     Ok(())
 }
@@ -166,5 +174,16 @@ pub(crate) fn tamper(defect: Defect, changes: &mut Changes, view: &MemoryView) -
 pub(crate) fn tell_again(event: &mut Event) {
     if event.kind == EventKind::Confirmation || event.kind == EventKind::PaymentConfirmed {
         event.kind = EventKind::PaymentReceived;
+    }
+}
+
+/// What was lost is told as if it were there.
+pub(crate) fn tell_as_there(event: &mut Event) {
+    if let (EventKind::PaymentLost, Subject::Invoice { statement, .. }) = (event.kind, &mut event.subject) {
+        for credit in &mut statement.credits {
+            if credit.state == CreditState::Lost {
+                credit.state = CreditState::Mempool;
+            }
+        }
     }
 }

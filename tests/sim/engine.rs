@@ -8,7 +8,7 @@ use jppd::{
 };
 
 use crate::{
-    defects::{Defect, tell_again},
+    defects::{Defect, tell_again, tell_as_there},
     world::{Actor, Inside, World, short},
 };
 
@@ -140,6 +140,8 @@ impl World {
         let Some((mut written, whos)) = daemon.written.take() else { return Ok(()) };
         if self.defect == Some(Defect::ReceivedTwice) {
             written.events.iter_mut().for_each(tell_again);
+        } else if self.defect == Some(Defect::LossUntold) {
+            written.events.iter_mut().for_each(tell_as_there);
         }
         if let Some(order) = written.order {
             if self.defect == Some(Defect::OrderAfterAnswer) {
@@ -220,6 +222,7 @@ fn describe(input: &Input) -> Option<String> {
             format!("{txids:?} have a double spend proof")
         }
         Action::Watched { txids, .. } => format!("{} were watched", txids.len()),
+        Action::Missed { txids } => format!("{} were missed", txids.len()),
         Action::Appraised { txid, score } => format!("{} has the score {score:?}", short(txid)),
         Action::Anchor { height, hash } => format!("anchor {} at {height}", short(hash)),
         Action::BlockPart { hash, transactions, .. } => {

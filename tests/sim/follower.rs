@@ -9,13 +9,18 @@ use jppd::{
     bch::{Block, Transaction},
     engine::Sightings,
     follow::{self, FollowError, Meeting, Pass, PassEnd},
-    ledger::{Action, Reads, tables::Counters},
+    invoice::Timestamp,
+    ledger::{
+        Action, Reads,
+        tables::{Counters, Held},
+    },
     node::{Request, Signal, Snapshot},
 };
 
 use crate::{
     daemon::HEARTBEAT,
     defects::Defect,
+    verdict::{first, last},
     world::{Actor, Inside, World, short},
 };
 
@@ -206,6 +211,16 @@ impl World {
                 self.ask(Actor::Rogue, Request::Send(record.raw));
             }
         }
+        Ok(())
+    }
+
+    /// The defect that lets what is held count when its time is over, whether anybody looked or not.
+    pub(crate) fn end_waits(&mut self) -> Result<()> {
+        let until = self.believed();
+        let held =
+            Reads::<Held>::range(&*self.disk, (Timestamp::default(), first())..=(until, last()), usize::MAX)?;
+        let txids = held.into_iter().map(|((_, outpoint), ())| outpoint.txid).collect();
+        self.apply(Actor::Rogue, Action::Watched { txids, until }, true);
         Ok(())
     }
 

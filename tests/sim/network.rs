@@ -348,6 +348,7 @@ impl World {
             (Request::Inputs { txid, .. }, Ok(Reply::Inputs { entry: Some(_), .. })) => {
                 self.oracle.shown(*txid, self.now);
             }
+            (Request::DoubleSpendProofs, Ok(_)) if alive => self.oracle.proofs_shown(self.now),
             (Request::Block(_), _)
                 if self.defect == Some(Defect::RecallSkipped) && self.is_recalling(life) =>
             {

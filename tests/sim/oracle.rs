@@ -37,6 +37,8 @@ pub(crate) struct Booked {
     pub(crate) told: Option<u64>,
     /// Its events: number in the whole log, kind, and how far its payment had come.
     pub(crate) events: Vec<(u64, EventKind, Level)>,
+    /// What the last of them says of its credits: which count, and which are held.
+    pub(crate) told_there: BTreeMap<OutPoint, bool>,
 }
 
 /// A submission that was answered.
@@ -85,6 +87,8 @@ pub(crate) struct Oracle {
     /// When the node last showed a transaction in its mempool or took it, and when it last refused it.
     shown: BTreeMap<Txid, u64>,
     refused: BTreeMap<Txid, u64>,
+    /// When the node last showed the double spend proofs it has, by its own time.
+    proofs_shown: Option<u64>,
     lost: BTreeMap<Txid, u64>,
     pub(crate) submitted: BTreeMap<Txid, u64>,
     /// What the merchant assigned: that may move.
@@ -136,6 +140,11 @@ impl Oracle {
         } else {
             self.refused.insert(txid, now);
         }
+    }
+
+    /// The node showed its double spend proofs.
+    pub(crate) fn proofs_shown(&mut self, now: u64) {
+        self.proofs_shown = Some(now);
     }
 
     pub(crate) fn ticked(&mut self, fresh: bool) {
@@ -357,6 +366,7 @@ impl Oracle {
                 };
                 ensure!(*n == booked.events.len() as u64 + 1, "event {n} of {id} is not its next");
                 booked.events.push((*seq, event.kind, level));
+                booked.told_there = there(&statement.credits);
             }
         }
         Ok(())
@@ -379,6 +389,7 @@ impl Oracle {
             mined_before: BTreeSet::new(),
             told: None,
             events: Vec::new(),
+            told_there: BTreeMap::new(),
         })
     }
 
@@ -472,7 +483,7 @@ impl Oracle {
             }
             let was = before.map(|before| before.state);
             if single {
-                self.is_held_rightly(credit, was)?;
+                self.is_held_rightly(credit, was, node)?;
             }
             match credit.state {
                 CreditState::Held | CreditState::Mempool
@@ -504,7 +515,7 @@ impl Oracle {
     }
 
     /// What an invoice holds back does not count before it is safe enough, unless it counted before.
-    fn is_held_rightly(&self, credit: &Credit, was: Option<CreditState>) -> Result<()> {
+    fn is_held_rightly(&self, credit: &Credit, was: Option<CreditState>, node: &Node) -> Result<()> {
         let asked = self.invoices.get(&credit.invoice).and_then(|booked| booked.invoice.zero_conf);
         match (credit.state, asked) {
             (CreditState::Held, None) => bail!("{} is held for nothing", credit.outpoint),
@@ -518,9 +529,27 @@ impl Oracle {
                     credit.outpoint,
                     credit.risk.double_spend
                 );
+                // Nobody can have watched it before it was there, or while it was lost. An hour's jump of the clock ends
+                // every wait.
+                let txid = credit.outpoint.txid;
+                let arrived = node.truth.arrived.get(&txid).map(|(at, _)| *at);
+                let since = arrived.max(self.lost.get(&txid).copied()).unwrap_or_default();
+                let wait = u64::try_from(asked.wait.as_millis())?;
+                ensure!(
+                    wait == 0 || self.clock_jumped || self.proofs_shown.is_some_and(|at| at >= since + wait),
+                    "{} counts after {wait} ms since {since}, and the proofs were last shown at {:?}",
+                    credit.outpoint,
+                    self.proofs_shown
+                );
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Which of these credits count, and which are held.
+pub(crate) fn there<'c>(credits: impl IntoIterator<Item = &'c Credit>) -> BTreeMap<OutPoint, bool> {
+    let credits = credits.into_iter().filter(|credit| credit.state.is_there());
+    credits.map(|credit| (credit.outpoint, credit.state == CreditState::Held)).collect()
 }

@@ -1,5 +1,7 @@
 //! The last judgement: the node has been quiet, and everything must be as it should be.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::{OutPoint, Txid, hashes::Hash as _};
 use jppd::{
@@ -12,7 +14,7 @@ use jppd::{
 
 use crate::{
     network::Node,
-    oracle::{Booked, Oracle},
+    oracle::{Booked, Oracle, there},
     world::Tally,
 };
 
@@ -254,6 +256,7 @@ impl Oracle {
                 EventKind::PartialPayment => !was && !is,
                 EventKind::PaymentHeld => was == is,
                 EventKind::PaymentRecorded => is || !was,
+                EventKind::PaymentLost => was == is,
                 EventKind::Confirmation => was && is,
                 EventKind::PaymentConfirmed => *after == Level::Confirmed,
                 EventKind::InvoiceExpired | EventKind::InvoiceCancelled => !was && !is,
@@ -267,10 +270,21 @@ impl Oracle {
             }
             ensure!(right, "event {} is {}, from {before:?} to {after:?}", number + 1, kind.name());
         }
+        let there = self.there(booked.invoice.id);
+        ensure!(
+            booked.told_there == there,
+            "what is there of it is {there:?}, and the last that was told is {:?}",
+            booked.told_there
+        );
         let expired = booked.events.iter().filter(|(_, kind, _)| *kind == EventKind::InvoiceExpired).count();
         ensure!(expired <= 1, "it expired {expired} times");
         ensure!((level >= Level::Paid) == satisfied, "its last event left it {level:?}");
         Ok(())
+    }
+
+    /// What counts of an invoice's credits, and what is held.
+    fn there(&self, id: InvoiceId) -> BTreeMap<OutPoint, bool> {
+        there(self.credits.values().filter(|credit| credit.invoice == id))
     }
 
     /// Whoever was told of a success was told the truth, or it was taken back with an event.
@@ -338,10 +352,10 @@ fn place(node: &Node, txid: Txid) -> Option<CreditState> {
     Some(CreditState::Confirmed { height, hash })
 }
 
-fn first() -> OutPoint {
+pub(crate) fn first() -> OutPoint {
     OutPoint { txid: Txid::from_byte_array([0; 32]), vout: 0 }
 }
 
-fn last() -> OutPoint {
+pub(crate) fn last() -> OutPoint {
     OutPoint { txid: Txid::from_byte_array([0xff; 32]), vout: u32::MAX }
 }

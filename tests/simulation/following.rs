@@ -1,6 +1,8 @@
 //! What the follower makes of a node that restarts, reorganises, falls behind.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
     follow::{FollowError, Missing, PassEnd, Step},
@@ -9,7 +11,7 @@ use jppd::{
     node::{Request, UnspentCoin},
 };
 
-use crate::town::{Town, txid};
+use crate::town::{Town, address_of, txid};
 
 /// As often as absence is not judged in one pass alone.
 const SEVERAL: u32 = 4;
@@ -93,6 +95,69 @@ fn blocks_that_the_node_deleted_are_not_skipped_before_somebody_says_so() -> Res
     town.pass()?;
     ensure!(town.status(kept)? == "confirmed" && town.status(missed)? == "pending");
     ensure!(town.gap(false)? == Missing::default());
+    Ok(())
+}
+
+/// Of payments that were met before, each comes to what the node can still tell of it.
+#[test]
+fn what_was_met_before_a_gap_is_found_in_it_or_left_as_it_is() -> Result<()> {
+    let mut town = Town::open()?;
+    let (_, tip) = town.chain.tip();
+    // The payer spends what these invoices got, so they ask for its own scripts.
+    let own = town.own_script()?;
+    // The output that pays is spent on, and the change is left.
+    let change_left = town.invoice(&own, 10_000)?;
+    let paying = town.sign(&address_of(&own)?, 10_000)?;
+    ensure!(paying.output.len() == 2, "a payment with change");
+    // Dropped by the node, and never mined; and one that spends it.
+    let (dropped, address) = town.fresh_invoice(20_000)?;
+    let evicted = town.sign(&address, 20_000)?;
+    let (after_dropped, child) = town.invoice_swept(&[OutPoint::new(txid(&evicted), 1)])?;
+    let coins = town.coins(3);
+    let [first, second, third] = coins[..] else { bail!("three coins") };
+    // All of it is spent on.
+    let (spent_on, whole) = town.invoice_swept(&[first])?;
+    // Another transaction spent the same, and all of that is spent on: it looks the same.
+    let (stolen, victim) = town.invoice_swept(&[second])?;
+    // Held back, mined, and all of it spent on.
+    let held = town.sweep(&[third])?;
+    let output = held.output[0].clone();
+    let held_and_spent = town.careful_invoice_of(&output.script_pubkey, output.value.to_sat(), "1", 3)?;
+    for tx in [&paying, &whole, &evicted, &child, &victim, &held] {
+        town.broadcast(tx)?;
+        town.hear()?;
+    }
+    town.chain.evict(txid(&evicted));
+    town.chain.evict(txid(&victim));
+    let thief = town.sweep(&[second])?;
+    town.mine_these(vec![paying.clone(), whole.clone(), held.clone(), thief.clone()])?;
+    let vout = paying.output.iter().position(|output| output.script_pubkey == own).context("its output")?;
+    let mut spends = vec![town.sweep(&[OutPoint::new(txid(&paying), u32::try_from(vout)?)])?];
+    for tx in [&whole, &held, &thief] {
+        spends.push(town.sweep(&[OutPoint::new(txid(tx), 0)])?);
+    }
+    town.mine_these(spends)?;
+    town.mine_these(Vec::new())?;
+    town.kept = tip + 3;
+    town.restart();
+
+    let found = town.gap(false)?;
+    ensure!(found.heights == Some((tip + 1, tip + 2)), "{found:?}");
+    let known: Vec<_> = found.known.iter().map(|coin| (coin.outpoint.txid, coin.height)).collect();
+    ensure!(known == [(txid(&paying), tip + 1)] && found.unknown.is_empty(), "{found:?}");
+    let undecided = |found: &Missing| found.undecided.iter().copied().collect::<BTreeSet<_>>();
+    ensure!(undecided(&found) == BTreeSet::from([txid(&whole), txid(&victim)]), "{found:?}");
+    ensure!(town.gap(true)? == found);
+    ensure!(town.status(change_left)? == "confirmed", "{:?}", town.news(change_left)?);
+    for _ in 0..SEVERAL {
+        town.pass()?;
+    }
+    ensure!(town.chain.mempool() == [txid(&evicted), txid(&child)], "sent again");
+    for id in [spent_on, dropped, after_dropped, stolen] {
+        ensure!(town.news(id)? == [EventKind::PaymentReceived], "{:?}", town.news(id)?);
+    }
+    // What did not count yet is given up.
+    ensure!(town.news(held_and_spent)? == [EventKind::PaymentHeld, EventKind::PaymentLost]);
     Ok(())
 }
 

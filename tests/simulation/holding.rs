@@ -1,37 +1,44 @@
 //! Payments outside a block: how safe they are, whom a double spend proof concerns, and what waits for that.
 
 use anyhow::{Result, ensure};
-use bitcoincash::OutPoint;
+use bitcoincash::{OutPoint, Transaction};
 use jppd::{
     bch::ProofScore,
-    invoice::{CreditState, DoubleSpend, InvoiceId},
+    invoice::{CreditState, DoubleSpend, InvoiceId, Merchant},
     ledger::{Action, EventKind},
     submit::Accepted,
 };
 use regtest::wallet::PayOptions;
 
-use crate::town::{Town, txid};
+use crate::town::{Town, address_of, nobody, txid};
 
 fn score(town: &Town, id: InvoiceId) -> Result<Option<ProofScore>> {
     Ok(town.statement(id)?.credits[0].risk.score)
 }
 
 /// Somebody tries to spend the coins of a transaction again: the node refuses it, and makes a proof.
-fn attack(town: &mut Town, tx: &bitcoincash::Transaction) -> Result<()> {
+fn attack(town: &mut Town, tx: &Transaction) -> Result<()> {
     let rival = town.payer.double_spend(tx, PayOptions::default())?;
     ensure!(town.broadcast(&rival).is_err(), "the first one stays");
     Ok(())
+}
+
+/// A payment of what an invoice asks, straight to the node, which the daemon hears.
+fn heard(town: &mut Town, (id, address): (InvoiceId, String)) -> Result<(InvoiceId, Transaction)> {
+    let satoshis = town.statement(id)?.invoice.outputs[0].satoshis;
+    let tx = town.sign(&address, satoshis)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    Ok((id, tx))
 }
 
 #[test]
 fn a_payment_is_appraised_however_it_came() -> Result<()> {
     let mut town = Town::open()?;
     // By ZMQ at once.
-    let (heard, address) = town.fresh_invoice(10_000)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
-    town.hear()?;
-    ensure!(score(&town, heard)? == Some(ProofScore::FULL));
+    let invoice = town.fresh_invoice(10_000)?;
+    let (heard_at_once, _) = heard(&mut town, invoice)?;
+    ensure!(score(&town, heard_at_once)? == Some(ProofScore::FULL));
     // With ZMQ silent, in a pass.
     let (silent, address) = town.fresh_invoice(20_000)?;
     let tx = town.sign(&address, 20_000)?;
@@ -72,10 +79,8 @@ fn a_held_payment_counts_when_its_wait_is_over() -> Result<()> {
 fn a_proof_is_told_by_zmq_or_by_the_next_pass() -> Result<()> {
     for silent in [false, true] {
         let mut town = Town::open()?;
-        let (id, address) = town.fresh_invoice(10_000)?;
-        let tx = town.sign(&address, 10_000)?;
-        town.broadcast(&tx)?;
-        town.hear()?;
+        let invoice = town.fresh_invoice(10_000)?;
+        let (id, tx) = heard(&mut town, invoice)?;
         attack(&mut town, &tx)?;
         if silent {
             town.chain.take_events();
@@ -121,10 +126,8 @@ fn an_attack_on_a_parent_that_is_nobody_s_business_concerns_its_child() -> Resul
 #[test]
 fn a_held_payment_with_a_proof_waits_for_its_block() -> Result<()> {
     let mut town = Town::open()?;
-    let (id, address) = town.careful_invoice(10_000, "0", 3)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
-    town.hear()?;
+    let invoice = town.careful_invoice(10_000, "0", 3)?;
+    let (id, tx) = heard(&mut town, invoice)?;
     attack(&mut town, &tx)?;
     town.hear()?;
     town.wait(60);
@@ -140,10 +143,8 @@ fn a_held_payment_with_a_proof_waits_for_its_block() -> Result<()> {
 #[test]
 fn a_clock_that_is_set_back_makes_no_wait_longer() -> Result<()> {
     let mut town = Town::open()?;
-    let (id, address) = town.careful_invoice(10_000, "1.0", 3)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
-    town.hear()?;
+    let invoice = town.careful_invoice(10_000, "1.0", 3)?;
+    let (id, _) = heard(&mut town, invoice)?;
     town.wait(4);
     // Something goes on record, and with it the time.
     town.fresh_invoice(20_000)?;
@@ -157,10 +158,8 @@ fn a_clock_that_is_set_back_makes_no_wait_longer() -> Result<()> {
 #[test]
 fn a_wait_does_not_end_where_nobody_looked() -> Result<()> {
     let mut town = Town::open()?;
-    let (id, address) = town.careful_invoice(10_000, "1.0", 3)?;
-    let tx = town.sign(&address, 10_000)?;
-    town.broadcast(&tx)?;
-    town.hear()?;
+    let invoice = town.careful_invoice(10_000, "1.0", 3)?;
+    let (id, tx) = heard(&mut town, invoice)?;
     ensure!(score(&town, id)? == Some(ProofScore::FULL));
     attack(&mut town, &tx)?;
     town.chain.take_events();
@@ -178,10 +177,8 @@ fn a_wait_does_not_end_where_nobody_looked() -> Result<()> {
 #[test]
 fn a_proof_is_looked_at_again_for_a_new_payment() -> Result<()> {
     let mut town = Town::open()?;
-    let (first, address) = town.fresh_invoice(10_000)?;
-    let watched = town.sign(&address, 10_000)?;
-    town.broadcast(&watched)?;
-    town.hear()?;
+    let invoice = town.fresh_invoice(10_000)?;
+    let (first, _) = heard(&mut town, invoice)?;
     let (_, parent) = town.pay_nobody(199, 10_000)?;
     attack(&mut town, &parent)?;
     town.hear()?;
@@ -213,5 +210,34 @@ fn a_better_score_is_asked_for_after_a_block() -> Result<()> {
     town.mine_these(vec![parent])?;
     town.pass()?;
     ensure!(score(&town, id)? == Some(ProofScore::FULL) && town.status(id)? == "paid");
+    Ok(())
+}
+
+/// Nobody knew which invoice it was for when the node was asked about it.
+#[test]
+fn what_a_merchant_assigns_is_asked_about() -> Result<()> {
+    for attacked in [false, true] {
+        let mut town = Town::open()?;
+        let script = nobody(180);
+        let id = town.invoice(&script, 10_000)?;
+        town.invoice(&script, 20_000)?;
+        let tx = town.sign(&address_of(&script)?, 15_000)?;
+        town.broadcast(&tx)?;
+        town.hear()?;
+        if attacked {
+            attack(&mut town, &tx)?;
+        }
+        town.hear()?;
+        town.pass()?;
+        ensure!(town.news(id)?.is_empty(), "{:?}", town.news(id)?);
+        let outpoint = OutPoint { txid: txid(&tx), vout: 0 };
+        let merchant = Merchant::named("shop");
+        town.apply(Action::Assign { outpoint, invoice: id, merchant })?;
+        ensure!(town.status(id)? == "paid" && score(&town, id)?.is_none());
+        town.pass()?;
+        let (danger, points) = if attacked { (DoubleSpend::Proof, 0) } else { (DoubleSpend::None, 1000) };
+        ensure!(score(&town, id)? == ProofScore::from_thousandths(points), "attacked: {attacked}");
+        ensure!(town.statement(id)?.state.double_spend == danger, "attacked: {attacked}");
+    }
     Ok(())
 }

@@ -147,6 +147,11 @@ impl Town {
 
     // The payer.
 
+    /// A locking script of the payer's.
+    pub(crate) fn own_script(&mut self) -> Result<ScriptBuf> {
+        self.payer.script(1)
+    }
+
     /// Signs a payment to an address.
     pub(crate) fn sign(&mut self, address: &str, satoshis: u64) -> Result<bitcoincash::Transaction> {
         self.payer.pay(&[Payment::new(address, satoshis)], PayOptions::default())

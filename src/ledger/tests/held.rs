@@ -139,7 +139,7 @@ fn while_it_is_held() {
     world.mempool(&tx);
     assert_eq!(world.status(id), Status::Expired);
     world.appraise(&tx, 1000);
-    world.watch_after(0);
+    world.watch_after(3);
     assert_eq!(world.status(id), Status::Paid);
     assert!(!world.statement(id).standing().settlement.unwrap().late);
 }
@@ -268,4 +268,96 @@ fn a_score_is_kept_and_told_to_nobody() {
     world.appraise(&tx, 250);
     assert!(!world.changed);
     assert_eq!(world.news(id), [PaymentReceived]);
+}
+
+#[test]
+fn what_is_held_and_lost_is_told() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 0, 3);
+    let coin = world.coin();
+    let tx = transaction(&[coin], &[(1, 1000, None)]);
+    world.mempool(&tx);
+    world.proven(&[&tx]);
+    world.block(&[&transaction(&[coin], &[(9, 900, None)])]);
+    let news = [PaymentHeld, DoubleSpendDetected, DoubleSpendDetected, PaymentLost];
+    assert_eq!((world.status(id), world.news(id)), (Status::Pending, news.to_vec()));
+    assert_eq!(world.statement(id).state.double_spend, DoubleSpend::Conflict);
+}
+
+#[test]
+fn what_comes_back_waits_from_the_beginning() {
+    for heard in [true, false] {
+        let mut world = World::new();
+        let id = asking(&mut world, 1, 1000, 3);
+        let tx = world.pay(&[(1, 1000)]);
+        world.mempool(&tx);
+        world.appraise(&tx, 1000);
+        world.watch_after(3);
+        world.lost(&tx);
+        world.pass(60);
+        if heard {
+            world.seen(&tx);
+            world.pass(1);
+        }
+        world.mempool(&tx);
+        let credit = world.credit(&tx, 0).unwrap();
+        assert_eq!((credit.risk.score, credit.held_since), (None, Some(world.now)));
+        world.appraise(&tx, 1000);
+        for _ in 0..3 {
+            assert_eq!(world.status(id), Status::Pending, "it was not watched for long enough");
+            world.watch_after(1);
+        }
+        assert_eq!(world.status(id), Status::Paid);
+        let news = [PaymentHeld, PaymentReceived, PaymentReverted, PaymentHeld, PaymentReceived];
+        assert_eq!(world.news(id), news);
+    }
+}
+
+#[test]
+fn what_a_merchant_assigns_is_in_the_danger_it_was_in() {
+    let mut world = World::new();
+    let [careful, easy] = [asking(&mut world, 1, 1000, 3), world.create(2, &[(2, 1000)])];
+    // To a script that two ask for, and for another amount: nobody's, for now.
+    world.create(3, &[(2, 5000)]);
+    for proven in [true, false] {
+        let coin = world.coin();
+        let tx = transaction(&[coin], &[(2, 700, None), (1, 1000, None), (2, 300, None)]);
+        world.mempool(&tx);
+        assert_eq!(world.unassigned().len(), 2);
+        world.appraise(&tx, 250);
+        if proven {
+            world.proven(&[&tx]);
+        } else {
+            world.seen(&transaction(&[coin], &[(9, 900, None)]));
+        }
+        let before = world.news(easy).len();
+        world.assign(tx.outpoint(0), easy);
+        assert_eq!(world.news(easy)[before..], [DoubleSpendDetected, PaymentMoved, PartialPayment]);
+        world.assign(tx.outpoint(2), easy);
+        assert_eq!(world.news(easy)[before + 3..], [PaymentMoved, PaymentReceived]);
+        let risk = world.credit(&tx, 0).unwrap().risk;
+        let danger = if proven { DoubleSpend::Proof } else { DoubleSpend::Conflict };
+        assert_eq!((risk.score, risk.double_spend), (ProofScore::from_thousandths(250), danger));
+        // And so is what moves from one to the other.
+        world.assign(tx.outpoint(1), easy);
+        assert_eq!(world.credit(&tx, 1).unwrap().risk, risk);
+        world.assign(tx.outpoint(0), careful);
+        assert_eq!(world.credit(&tx, 0).unwrap().risk, risk);
+        world.lost(&tx);
+    }
+}
+
+#[test]
+fn what_is_submitted_waits_from_its_broadcast() {
+    let mut world = World::new();
+    let id = asking(&mut world, 1, 0, 3);
+    let tx = world.pay(&[(1, 1000)]);
+    assert_eq!(world.claim(id, &tx), Claimed::Open);
+    // The node was away: nobody else knows of it yet.
+    world.tick_after(60);
+    world.mempool(&tx);
+    world.watch_after(0);
+    assert_eq!(world.status(id), Status::Pending);
+    world.watch_after(3);
+    assert_eq!(world.status(id), Status::Paid);
 }

@@ -89,6 +89,7 @@ fn events(view: &MemoryView, last: u64) {
             | EventKind::PartialPayment => assert_eq!(*level, Level::Unpaid, "{:?}", event.kind),
             EventKind::PaymentRecorded
             | EventKind::PaymentHeld
+            | EventKind::PaymentLost
             | EventKind::DoubleSpendDetected
             | EventKind::PaymentMoved
             | EventKind::PaymentUnassigned => {}
@@ -100,7 +101,21 @@ fn events(view: &MemoryView, last: u64) {
         }
     }
     assert_eq!(view.events_of, numbers);
+    let mut last_told = BTreeMap::new();
+    for event in view.events.values() {
+        if let Subject::Invoice { statement, .. } = &event.subject {
+            last_told.insert(statement.invoice.id, there(&statement.credits));
+        }
+    }
     for record in view.invoices.values() {
+        let id = record.invoice.id;
+        let credits = credits_of(view, id);
+        assert!(
+            credits.len() > MOST_CREDITS_IN_AN_EVENT || last_told[&id] == there(&credits),
+            "what counts for {id} is {:?}, and the last that was told of it is {:?}",
+            there(&credits),
+            last_told[&id]
+        );
         let (count, level) = told[&record.invoice.id];
         assert_eq!(record.state.events, count);
         if !matches!(record.state.phase, Phase::Cancelled { .. }) {
@@ -109,9 +124,15 @@ fn events(view: &MemoryView, last: u64) {
     }
 }
 
-/// What the log tells of a level: what is held does not count, and nothing is told when it is lost.
+/// What the log tells of a level: what is held does not count.
 fn told_by(level: Level) -> Level {
     if level == Level::Held { Level::Unpaid } else { level }
+}
+
+/// What counts of these credits, and what is held.
+fn there(credits: &[Credit]) -> BTreeMap<OutPoint, bool> {
+    let credits = credits.iter().filter(|credit| credit.state.is_there());
+    credits.map(|credit| (credit.outpoint, credit.state == CreditState::Held)).collect()
 }
 
 fn credits_of(view: &MemoryView, id: InvoiceId) -> Vec<Credit> {
@@ -187,7 +208,7 @@ fn credits(view: &MemoryView, tip: Option<u32>) {
         let state = match record.place {
             Place::Claimed => panic!("credited before it was seen"),
             Place::Seen => CreditState::Seen,
-            Place::Mempool if credit.state == CreditState::Held => {
+            Place::Mempool | Place::Missed if credit.state == CreditState::Held => {
                 let asked = view.invoices[&credit.invoice].invoice.zero_conf.expect("held for nothing");
                 let until = asked.waits_until(credit);
                 let now = view.counters[&()].now;
@@ -195,7 +216,7 @@ fn credits(view: &MemoryView, tip: Option<u32>) {
                 held.remove(&(until, *outpoint));
                 CreditState::Held
             }
-            Place::Mempool => CreditState::Mempool,
+            Place::Mempool | Place::Missed => CreditState::Mempool,
             Place::Block { height, .. } if record.coinbase && tip.is_none_or(|tip| tip < height + 99) => {
                 CreditState::Seen
             }
@@ -231,7 +252,7 @@ fn transactions(view: &MemoryView, tip: Option<u32>) {
                     maturing.insert((height + 99, *txid), ());
                 }
             }
-            Place::Claimed | Place::Lost => {}
+            Place::Claimed | Place::Lost | Place::Missed => {}
         }
         for outpoint in tx.inputs().iter().filter(|_| !record.coinbase) {
             spends.entry(*outpoint).or_default().insert(*txid);

@@ -25,6 +25,6 @@ use crate::invoice::{CreditState, Level, Status, Via};
 /// Short for the kinds of events, which is what most tests look at.
 use EventKind::{
     Confirmation, DoubleSpendDetected, InvoiceCancelled, InvoiceCreated, InvoiceExpired, PartialPayment,
-    PaymentConfirmed, PaymentHeld, PaymentMoved, PaymentReceived, PaymentRecorded, PaymentReverted,
-    PaymentUnassigned,
+    PaymentConfirmed, PaymentHeld, PaymentLost, PaymentMoved, PaymentReceived, PaymentRecorded,
+    PaymentReverted, PaymentUnassigned,
 };

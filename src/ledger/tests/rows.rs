@@ -191,9 +191,9 @@ fn row_5_a_second_payment_is_over() {
     world.mempool(&second);
     assert_eq!(world.news(id), [PaymentReceived, PaymentRecorded]);
     assert_eq!(world.statement(id).standing().overpaid, 1000);
-    // If the first is lost, the invoice is still paid, and nothing is told.
+    // If the first is lost, the invoice is still paid.
     world.lost(&first);
-    assert_eq!(world.news(id), [PaymentReceived, PaymentRecorded]);
+    assert_eq!(world.news(id), [PaymentReceived, PaymentRecorded, PaymentLost]);
     assert_eq!(world.statement(id).standing().settlement.unwrap().completed_by, second.txid());
 }
 

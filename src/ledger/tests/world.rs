@@ -229,6 +229,11 @@ impl World {
         self.input(Action::Lost { txid: tx.txid() });
     }
 
+    /// Nobody can tell any more what became of it.
+    pub(super) fn missed(&mut self, tx: &Arc<Transaction>) {
+        self.input(Action::Missed { txids: vec![tx.txid()] });
+    }
+
     // Risks.
 
     pub(super) fn proven(&mut self, txs: &[&Arc<Transaction>]) {

@@ -32,6 +32,7 @@ words! {
         11 = PaymentMoved,
         12 = PaymentUnassigned,
         13 = PaymentHeld,
+        14 = PaymentLost,
     }
 }
 

@@ -64,7 +64,7 @@ pub(in crate::store) struct TransactionMessage {
     raw: Bytes,
     #[prost(message, optional, tag = "2")]
     first_seen: Option<FirstSeenMessage>,
-    /// 1 claimed, 2 seen, 3 in the mempool, 4 in a block, 5 lost.
+    /// 1 claimed, 2 seen, 3 in the mempool, 4 in a block, 5 lost, 6 missed.
     #[prost(uint32, tag = "3")]
     place: u32,
     /// The block, if it is in one.
@@ -86,6 +86,7 @@ impl Record for TransactionRecord {
             Place::Mempool => (3, None),
             Place::Block { height, hash } => (4, Some((height, hash).message())),
             Place::Lost => (5, None),
+            Place::Missed => (6, None),
         };
         TransactionMessage {
             raw: self.raw.clone(),
@@ -107,6 +108,7 @@ impl Record for TransactionRecord {
                 Place::Block { height, hash }
             }
             5 => Place::Lost,
+            6 => Place::Missed,
             _ => return Err(Damage::Field("place")),
         };
         Ok(Self {
@@ -155,6 +157,8 @@ pub(in crate::store) struct CreditMessage {
     /// Absent in the records of programs that did not know it: nothing.
     #[prost(uint32, optional, tag = "15")]
     double_spend: Option<u32>,
+    #[prost(uint64, optional, tag = "16")]
+    held_since_ms: Option<u64>,
 }
 
 impl Record for Credit {
@@ -184,6 +188,7 @@ impl Record for Credit {
             live_since_ms: self.live_since.map(|time| time.millis()),
             score: self.risk.score.map(ProofScore::thousandths),
             double_spend: Some(self.risk.double_spend.number()),
+            held_since_ms: self.held_since.map(|time| time.millis()),
         }
     }
 
@@ -213,6 +218,7 @@ impl Record for Credit {
             late: message.late,
             ambiguous: message.ambiguous,
             first_seen: time(message.first_seen_ms)?,
+            held_since: message.held_since_ms.map(time).transpose()?,
             live_since: message.live_since_ms.map(time).transpose()?,
             risk: Risk {
                 score: score.transpose()?,

@@ -197,11 +197,11 @@ impl Sample for Credit {
             Via::sample(),
             <(bool, bool)>::sample(),
             Timestamp::sample(),
-            Option::sample(),
+            <(Option<Timestamp>, Option<Timestamp>)>::sample(),
             Risk::sample(),
         );
         let make = |((outpoint, invoice, output, satoshis, token, ordinal), rest)| {
-            let (state, via, (late, ambiguous), first_seen, live_since, risk) = rest;
+            let (state, via, (late, ambiguous), first_seen, (held_since, live_since), risk) = rest;
             Self {
                 outpoint,
                 invoice,
@@ -214,6 +214,7 @@ impl Sample for Credit {
                 late,
                 ambiguous,
                 first_seen,
+                held_since,
                 live_since,
                 risk,
             }

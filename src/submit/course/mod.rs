@@ -279,7 +279,7 @@ impl Course {
 
 /// Whether the node has a transaction, by our own records.
 fn is_with_node(known: Option<&TransactionRecord>) -> bool {
-    known.is_some_and(|known| matches!(known.place, Place::Mempool | Place::Block { .. }))
+    known.is_some_and(|known| matches!(known.place, Place::Mempool | Place::Block { .. } | Place::Missed))
 }
 
 /// Whether our walk has come to a block: then everything up to it is on our records.
