@@ -284,25 +284,15 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             }
             reasons.extend(surveyed.iter().flat_map(|surveyed| surveyed.reasons.clone()));
             self.health.set(reasons);
-            self.rest(pause(self.settings.heartbeat, started.elapsed(), watches)).await;
+            let left = pause(self.settings.heartbeat, started.elapsed(), watches);
+            rest(left, WATCHFUL.max(self.settings.heartbeat), &self.wake, || self.has_payments_to_watch())
+                .await;
         }
     }
 
-    /// Waits for the next pass, or until it is wanted; no longer than a watchful pause once there are payments outside a
-    /// block, however they came.
-    async fn rest(&self, pause: Duration) {
-        let mut left = pause;
-        while !left.is_zero() {
-            let some = left.min(WATCHFUL.max(self.settings.heartbeat));
-            if tokio::time::timeout(some, self.wake.notified()).await.is_ok() {
-                return;
-            }
-            left = left.saturating_sub(some);
-            match ledger::unconfirmed(&*self.store, 1) {
-                Ok(payments) if payments.is_empty() => {}
-                Ok(_) | Err(_) => return,
-            }
-        }
+    /// Whether there are payments outside a block, as far as the store can be read.
+    fn has_payments_to_watch(&self) -> bool {
+        ledger::unconfirmed(&*self.store, 1).map_or(true, |payments| !payments.is_empty())
     }
 
     /// A survey if one is called for, and a pass.
@@ -403,6 +393,22 @@ fn pause(heartbeat: Duration, took: Duration, watches: bool) -> Duration {
     heartbeat.max(took.saturating_mul(SHARE).min(most))
 }
 
+/// Waits for the next pass, or until it is wanted; no longer than a watchful pause once there are payments outside a
+/// block, however they came.
+async fn rest(pause: Duration, watchful: Duration, wake: &Notify, watches: impl Fn() -> bool) {
+    let mut left = pause;
+    while !left.is_zero() {
+        let some = left.min(watchful);
+        if tokio::time::timeout(some, wake.notified()).await.is_ok() {
+            return;
+        }
+        left = left.saturating_sub(some);
+        if watches() {
+            return;
+        }
+    }
+}
+
 fn reason_of(error: &FollowError) -> Option<Reason> {
     match error {
         FollowError::Node(NodeError::Unauthorized) => Some(Reason::NodeUnauthorized),
@@ -423,6 +429,8 @@ fn reason_of(error: &FollowError) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -442,5 +450,25 @@ mod tests {
         for (heartbeat, took, watches, expected) in table {
             assert_eq!(pause(ms(heartbeat), ms(took), watches), ms(expected), "{heartbeat} {took} {watches}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_long_pause_ends_when_there_is_something_to_watch() {
+        let (ms, for_ever) = (Duration::from_millis, Duration::from_secs(3600));
+        let looks = Cell::new(0);
+        let look = |enough: u32| {
+            looks.set(looks.get() + 1);
+            looks.get() == enough
+        };
+        rest(for_ever, ms(1), &Notify::new(), || look(3)).await;
+        assert_eq!(looks.take(), 3, "it looks again and again, and rests no longer when there is something");
+        rest(ms(3), ms(1), &Notify::new(), || look(u32::MAX)).await;
+        assert_eq!(looks.take(), 3, "a pause is over some time");
+        let wake = Notify::new();
+        wake.notify_one();
+        rest(for_ever, for_ever, &wake, || look(1)).await;
+        assert_eq!(looks.take(), 0, "who is called does not look first");
+        rest(Duration::ZERO, ms(1), &Notify::new(), || look(1)).await;
+        assert_eq!(looks.take(), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! The node's signals are lost: nobody reads them, or their ports are cut off. They are hints; asking finds the rest.
+//! The node's signals are lost: nobody reads them, their ports are cut off, or nothing comes through any more. They are
+//! hints; asking finds the rest.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +12,12 @@ use regtest::{
 };
 use serde_json::json;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
@@ -77,23 +83,31 @@ async fn a_large_block_that_came_while_nobody_read_is_found_whole() -> Result<()
     .await
 }
 
-/// A way to a port of the node that can be cut.
+/// A way to a port of the node that can be cut, or stall.
 struct Wire {
     here: SocketAddr,
     there: SocketAddr,
     carrier: JoinHandle<()>,
+    stalled: watch::Sender<bool>,
 }
 
 impl Wire {
     async fn to(endpoint: &str) -> Result<Self> {
-        let there = endpoint.strip_prefix("tcp://").context("an endpoint of TCP")?.parse()?;
+        let (_, there) = endpoint.split_once("://").context("an endpoint of TCP")?;
+        let there = there.parse()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let here = listener.local_addr()?;
-        Ok(Self { here, there, carrier: tokio::spawn(carry(listener, there)) })
+        let (stalled, watched) = watch::channel(false);
+        Ok(Self { here, there, carrier: tokio::spawn(carry(listener, there, watched)), stalled })
     }
 
     fn endpoint(&self) -> String {
         format!("tcp://{}", self.here)
+    }
+
+    /// From now on nothing comes through, or everything again. What is open stays open, as where a router forgot it.
+    fn stall(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
     }
 
     /// Nobody answers at the port any more, and what was open is closed.
@@ -104,20 +118,43 @@ impl Wire {
     }
 
     async fn mend(&mut self) -> Result<()> {
-        self.carrier = tokio::spawn(carry(TcpListener::bind(self.here).await?, self.there));
+        let listener = TcpListener::bind(self.here).await?;
+        self.carrier = tokio::spawn(carry(listener, self.there, self.stalled.subscribe()));
         Ok(())
     }
 }
 
-async fn carry(listener: TcpListener, there: SocketAddr) {
+async fn carry(listener: TcpListener, there: SocketAddr, stalled: watch::Receiver<bool>) {
     let mut open = JoinSet::new();
-    while let Ok((mut near, _)) = listener.accept().await {
+    while let Ok((near, _)) = listener.accept().await {
+        let stalled = stalled.clone();
         open.spawn(async move {
-            if let Ok(mut far) = TcpStream::connect(there).await {
-                // Either end may go at any time.
-                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            if let Ok(far) = TcpStream::connect(there).await {
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                // Either end may go at any time, and then both do.
+                tokio::select! {
+                    _ = pump(near_in, far_out, stalled.clone()) => {}
+                    _ = pump(far_in, near_out, stalled) => {}
+                }
             }
         });
+    }
+}
+
+/// Hands on what comes, but while the wire is stalled.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut stalled: watch::Receiver<bool>,
+) -> Result<()> {
+    let mut bytes = vec![0; 1 << 16];
+    loop {
+        let read = from.read(&mut bytes).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        stalled.wait_for(|stalled| !stalled).await?;
+        to.write_all(bytes.get(..read).unwrap_or_default()).await?;
     }
 }
 
@@ -167,6 +204,63 @@ async fn ports_that_are_cut_off_cost_no_payment() -> Result<()> {
         }
         ensure!(heard, "signals come again\n{}", shop.daemon.log());
         stream.flow(&mut shop, 15).await?;
+        stream.finish().await?;
+        stream.all_paid(&shop).await?;
+        stream.settle(&mut shop, true).await
+    })
+    .await
+}
+
+/// For so long the way to the node's RPC is stalled: longer than a call waits.
+const DEAF: Duration = Duration::from_secs(17);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_stall_cost_no_payment() -> Result<()> {
+    let name = "connections_that_stall_cost_no_payment";
+    on_fresh_nodes(name, async |node| {
+        let signals = [
+            Wire::to(&node.zmq_rawtx()).await?,
+            Wire::to(&node.zmq_hashblock()).await?,
+            Wire::to(&node.zmq_hashds()).await?,
+        ];
+        let rpc = Wire::to(&node.rpc_url()).await?;
+        let [rawtx, hashblock, hashds] = signals.each_ref().map(Wire::endpoint);
+        let rpc_url = format!("http://{}", rpc.here);
+        let settings = [
+            ("JPPD_NODE__RPC_URL", rpc_url.as_str()),
+            ("JPPD_NODE__ZMQ_RAWTX", rawtx.as_str()),
+            ("JPPD_NODE__ZMQ_HASHBLOCK", hashblock.as_str()),
+            ("JPPD_NODE__ZMQ_HASHDS", hashds.as_str()),
+        ];
+        let mut shop = Shop::open(program(), node, &settings).await?;
+        let mut stream = Stream::prepare(&mut shop, 200, Chance::new(name)?)?;
+        stream.flow(&mut shop, 10).await?;
+        stream.finish().await?;
+
+        // Not one signal more; and nobody says so.
+        signals.iter().for_each(|wire| wire.stall(true));
+        let before = counted(&shop, "jppd_node_zmq_messages_total").await?;
+        stream.flow(&mut shop, 20).await?;
+        stream.finish().await?;
+        stream.all_paid(&shop).await?;
+        let after = counted(&shop, "jppd_node_zmq_messages_total").await?;
+        // What was on its way is not counted as lost.
+        ensure!(after <= before + 1, "the signals went on: {before}, {after}");
+
+        // The node does not answer either, for longer than anybody waits for it.
+        rpc.stall(true);
+        stream.flow(&mut shop, 10).await?;
+        tokio::time::sleep(DEAF).await;
+        let ready = shop.daemon.ops().get("/readyz").await?;
+        ensure!(ready.status == 503 && ready.body.contains("node_unreachable"), "{ready:?}");
+        rpc.stall(false);
+        stream.flow(&mut shop, 10).await?;
+        stream.finish().await?;
+        stream.all_paid(&shop).await?;
+
+        // And now all of it at once.
+        signals.iter().for_each(|wire| wire.stall(false));
+        stream.flow(&mut shop, 10).await?;
         stream.finish().await?;
         stream.all_paid(&shop).await?;
         stream.settle(&mut shop, true).await
