@@ -117,11 +117,12 @@ impl Shop {
     pub async fn until_not_ready(&self, reason: &str) -> Result<Answer> {
         let mut last = None;
         for _ in 0..LOOKS {
-            let answer = self.daemon.ops().get("/readyz").await?;
-            if answer.status == 503 && answer.body.contains(reason) {
-                return Ok(answer);
+            // It may have begun just now, and not listen yet.
+            let answer = self.daemon.ops().get("/readyz").await;
+            match answer {
+                Ok(answer) if answer.status == 503 && answer.body.contains(reason) => return Ok(answer),
+                other => last = Some(other),
             }
-            last = Some(answer);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         bail!("never {reason}: {last:?}\n{}", self.daemon.log())

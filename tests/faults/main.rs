@@ -4,11 +4,12 @@
 //! - `kill`: the daemon is killed at random moments under a stream of payments.
 //! - `node`: the node is restarted under that stream; its mempool is lost; its cookie changes.
 //! - `chain`: blocks are made invalid, valid again, and parked.
-//! - `signals`: a large block while the daemon is stopped; the ZMQ ports are cut off.
+//! - `signals`: a large block while the daemon is stopped; ports are cut off, connections stall.
 //! - `proofs`: a double spend between two nodes, told by proof.
+//! - `pruned`: the node deleted blocks that were not walked yet.
 //! - `disk`: a log that is cut, a disk that is full.
 //!
-//! What only a real node does (parking, peers) is skipped by name where there is none. What is random follows from a
+//! What only a real node does (parking, peers, pruning) is skipped by name where there is none. What is random follows from a
 //! seed that is printed; `JPPD_SEED` repeats it.
 
 mod chain;
@@ -16,6 +17,7 @@ mod disk;
 mod kill;
 mod node;
 mod proofs;
+mod pruned;
 mod signals;
 mod stream;
 
