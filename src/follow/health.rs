@@ -144,6 +144,12 @@ impl Health {
         self.passed_within(LONGEST_BLIND) && !self.has(&Reason::ClockAhead)
     }
 
+    /// Whether a payment that is made now would be noticed now: the node answers, and the last complete pass is not too
+    /// long ago.
+    pub fn watches(&self) -> bool {
+        self.passed_within(LONGEST_BLIND) && self.node_is_there()
+    }
+
     /// Whether a complete pass ended no longer ago than this.
     pub fn passed_within(&self, time: Duration) -> bool {
         self.inner.read().passed.is_some_and(|passed| passed.elapsed() <= time)

@@ -40,6 +40,7 @@ impl Asset {
 #[derive(Debug)]
 pub(super) struct Assets {
     style: Asset,
+    script: Asset,
     icon: Asset,
 }
 
@@ -48,6 +49,7 @@ impl Assets {
     pub(super) fn compiled() -> &'static Self {
         static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
             style: Asset::new("css", "text/css; charset=utf-8", include_str!("assets/page.css")),
+            script: Asset::new("js", "text/javascript; charset=utf-8", include_str!("assets/page.js")),
             icon: Asset::new("svg", "image/svg+xml", include_str!("assets/icon.svg")),
         });
         &ASSETS
@@ -58,13 +60,18 @@ impl Assets {
         &self.style.name
     }
 
+    /// The name of the script, below `/assets/`.
+    pub(super) fn script(&self) -> &str {
+        &self.script.name
+    }
+
     /// The name of the icon, below `/assets/`.
     pub(super) fn icon(&self) -> &str {
         &self.icon.name
     }
 
     fn find(&self, name: &str) -> Option<&Asset> {
-        [&self.style, &self.icon].into_iter().find(|asset| asset.name == name)
+        [&self.style, &self.script, &self.icon].into_iter().find(|asset| asset.name == name)
     }
 }
 

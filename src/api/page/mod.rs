@@ -4,8 +4,14 @@
 //!
 //! * **Everything at once against one file.** A page with an invoice on it is opened once, on a phone, over a bad line,
 //!   by somebody who wants to pay and leave. So what is right at that moment is in the HTML, and nothing is needed to
-//!   read it but the style sheet and the code: no script, no font, no picture of anybody else's. It says that it shows
-//!   how things stood, and how to look again.
+//!   read it but the style sheet and the code: no font, no picture of anybody else's, and no script. It says that it
+//!   shows how things stood, and how to look again.
+//! * **Live against true.** A page that is open while the payment comes shall say so. A script that knows what an
+//!   invoice is would be a second place with the rules of what to say, in another language, and sooner or later of
+//!   another opinion. Ours knows nothing: whenever something may have changed, it asks for this same page again and
+//!   makes the one that is shown like it. The WebSocket tells it when to ask; without one it asks every few seconds;
+//!   without an answer it says that what is shown may be old. What counts down, it counts by the server's clock, and
+//!   when that is over, what asks for money goes, whether or not anybody answers.
 //! * **Openness against trust.** What a merchant and a payer wrote stands beside our words, and neither may look like
 //!   them or change how they read. All of it is text: the templates escape it, `<bdi>` keeps its direction of writing
 //!   to itself, and a policy forbids what would have slipped through ([`POLICY`]).
@@ -15,7 +21,7 @@
 //! # How it is built
 //!
 //! `model` turns a statement into what is said, `messages` has the words, `amounts` writes numbers, `assets` has the
-//! style sheet; the templates, in `templates/` at the root, place it all. Paths are relative, so that the page works
+//! style sheet and the script; the templates, in `templates/` at the root, place it all. Paths are relative, so that the page works
 //! under whatever name and below whatever folder a proxy serves it.
 
 mod amounts;
@@ -85,6 +91,8 @@ struct FaultTemplate<'a> {
     frame: Frame,
     headline: &'a str,
     text: &'a str,
+    /// After how many seconds to look again.
+    again: Option<u64>,
 }
 
 /// What every page has around it.
@@ -109,7 +117,8 @@ pub(super) fn show<S>(found: Result<&Statement, &WalletFault>, state: &ApiState<
     let words = frame.words;
     match found {
         Ok(statement) => {
-            let page = Page::of(statement, state.engine.now(), &state.settings, words);
+            let watched = state.health.watches();
+            let page = Page::of(statement, state.engine.now(), watched, &state.settings, words);
             answer(StatusCode::OK, &InvoiceTemplate { frame, page })
         }
         Err(fault) => {
@@ -118,8 +127,9 @@ pub(super) fn show<S>(found: Result<&Statement, &WalletFault>, state: &ApiState<
                 StatusCode::SERVICE_UNAVAILABLE => (&words.away, &words.away_text),
                 _ => (&words.trouble, &words.trouble_text),
             };
-            let mut answer = answer(fault.status(), &FaultTemplate { frame, headline, text });
-            if let Some(seconds) = fault.retry_after() {
+            let again = fault.retry_after();
+            let mut answer = answer(fault.status(), &FaultTemplate { frame, headline, text, again });
+            if let Some(seconds) = again {
                 answer.headers_mut().insert(RETRY_AFTER, seconds.into());
             }
             answer

@@ -69,13 +69,29 @@ impl State {
     }
 
     /// Whether whoever comes now can pay.
-    fn is_open(self) -> bool {
+    pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Waiting | Self::UnderWay | Self::Partial)
     }
 
     /// Whether everything that was asked for has come.
     fn is_paid(self) -> bool {
         matches!(self, Self::Paid | Self::Doubtful | Self::Confirmed)
+    }
+
+    /// Whether nothing more is expected to happen. Something may: a block is undone, a payment comes late.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Expired | Self::Cancelled)
+    }
+
+    /// How many seconds what is shown may go without another look. Everything that becomes of an invoice is an event;
+    /// but not that a claim lapsed, that the node came back, and how many blocks there are beyond those that count.
+    fn look_again(self, watched: bool) -> Option<u32> {
+        match self {
+            Self::Confirmed | Self::Expired | Self::Cancelled => None,
+            _ if !watched => Some(10),
+            Self::UnderWay | Self::Held => Some(5),
+            Self::Waiting | Self::Partial | Self::Paid | Self::Doubtful => Some(60),
+        }
     }
 
     /// The word of the style sheet for it.
@@ -125,8 +141,9 @@ impl State {
 pub(super) struct Way<'a> {
     /// What a wallet opens.
     pub(super) uri: String,
-    /// What comes after `qr.svg` in the path of its code.
-    pub(super) query: &'static str,
+    /// What comes after `qr.svg` in the path of its code. Another code has another path: a browser that has drawn one
+    /// does not ask for it again.
+    pub(super) query: String,
     /// What the code is, for whoever does not see it.
     pub(super) alt: &'a str,
     /// What there is to say of it.
@@ -168,17 +185,21 @@ impl<'a> Ways<'a> {
         };
         let invoice = &statement.invoice;
         if !invoice.outputs.iter().zip(&standing.outputs).any(counts) {
-            let (alt, text) = (words.qr.as_str(), words.or_scan.as_str());
-            let first = Way { uri: payment_uri(invoice, settings), query: "", alt, text };
+            let (alt, text) = (words.qr.as_str(), words.scan.as_str());
+            let first = Way { uri: payment_uri(invoice, settings), query: String::new(), alt, text };
             let (alt, text) = (words.qr_any_wallet.as_str(), words.any_wallet_text.as_str());
             let second = bip21_uri(invoice, settings);
-            return Self::Whole(first, second.map(|uri| Way { uri, query: "?uri=bip21", alt, text }));
+            return Self::Whole(
+                first,
+                second.map(|uri| Way { uri, query: "?uri=bip21".to_owned(), alt, text }),
+            );
         }
         match rest(statement) {
             Some(Rest { uri, satoshis }) => {
                 let exact = satoshis == standing.underpaid;
                 let text = if exact { &words.rest_text } else { &words.rest_least_text };
-                Self::Rest(Way { uri, query: "?uri=rest", alt: &words.qr_rest, text })
+                let query = format!("?uri=rest&satoshis={satoshis}");
+                Self::Rest(Way { uri, query, alt: &words.qr_rest, text })
             }
             None => Self::ByHand,
         }
@@ -316,13 +337,26 @@ pub(super) struct Page<'a> {
     pub(super) outputs_heading: String,
     /// What settled it.
     pub(super) payment: Option<Payment<'a>>,
+    /// The number of the last event that it knows of.
+    pub(super) since: u64,
+    /// When it was drawn.
+    pub(super) now: Timestamp,
+    /// After how many seconds to look again though no event came; `None` if nothing is to come but by an event.
+    pub(super) again: Option<u32>,
 }
 
 impl<'a> Page<'a> {
-    /// What the page says at a moment.
+    /// The amount that a payer types into a wallet, if there is anything to pay.
+    pub(super) fn amount_to_copy(&self) -> Option<String> {
+        let amount = self.missing.as_ref().unwrap_or(&self.asked);
+        self.ways.are_there().then(|| amount.coins())
+    }
+
+    /// What the page says at a moment. `watched` is whether a payment of this moment would be noticed.
     pub(super) fn of(
         statement: &'a Statement,
         now: Timestamp,
+        watched: bool,
         settings: &ApiSettings,
         words: &'a Messages,
     ) -> Self {
@@ -337,7 +371,7 @@ impl<'a> Page<'a> {
             state,
             headline: state.headline(words),
             text: state.text(statement, &standing, words),
-            notices: notices(state, statement, &standing, settings.network, words),
+            notices: notices(state, statement, &standing, watched, settings.network, words),
             asked: Amount::new(invoice.required_satoshis()),
             missing: some(standing.underpaid).filter(|_| in_part && state.is_open()),
             received: some(standing.amount_paid).filter(|_| in_part),
@@ -355,6 +389,9 @@ impl<'a> Page<'a> {
                 number => fill(&words.outputs, &[("number", &number.to_string())]),
             },
             payment: standing.settlement.as_ref().map(|it| Payment::of(statement, it, words)),
+            since: statement.state.events,
+            now,
+            again: state.look_again(watched),
         }
     }
 }
@@ -364,6 +401,7 @@ fn notices(
     state: State,
     statement: &Statement,
     standing: &Standing,
+    watched: bool,
     network: Network,
     words: &Messages,
 ) -> Vec<String> {
@@ -376,6 +414,9 @@ fn notices(
     let is_paid = state.is_paid();
     let late = standing.settlement.as_ref().is_some_and(|settlement| settlement.late);
     let mut notices = Vec::new();
+    if !watched && !state.is_final() {
+        notices.push(words.node_away.clone());
+    }
     if state == State::Partial && statement.state.open_claims > 0 {
         notices.push(words.another_under_way.clone());
     }

@@ -4,6 +4,11 @@ use super::client::Answer;
 
 /// What holds of every page, whatever it says.
 pub(super) fn check(answer: &Answer) {
+    check_in(answer, "en");
+}
+
+/// The same of a page in a language.
+pub(super) fn check_in(answer: &Answer, language: &str) {
     let policy = answer.header("content-security-policy").unwrap();
     for directive in ["default-src 'none'", "base-uri 'none'", "form-action 'none'"] {
         assert!(policy.contains(directive), "{policy}");
@@ -19,21 +24,31 @@ pub(super) fn check(answer: &Answer) {
         assert_eq!(answer.header(name), Some(value));
     }
     let html = &answer.body;
-    assert!(html.starts_with("<!DOCTYPE html>\n<html lang=\"en\" dir=\"ltr\">"), "{html}");
+    let start = format!("<!DOCTYPE html>\n<html lang=\"{language}\" dir=\"ltr\">");
+    assert!(html.starts_with(&start), "{html}");
     assert!(!html.contains(['{', '}']), "something was not put in: {html}");
     let tags = tags(html);
     for tag in &tags {
         let loads = tag.attribute("src").or(tag.attribute("href").filter(|_| tag.name == "link"));
         assert!(loads.is_none_or(|path| path.starts_with("../")), "it is not ours: {tag:?}");
-        let script = tag.attributes.iter().any(|(name, _)| name.starts_with("on") || name == "style");
-        assert!(!script && tag.name != "script" && tag.name != "style", "the policy forbids it: {tag:?}");
+        let inline = tag.attributes.iter().any(|(name, _)| name.starts_with("on") || name == "style");
+        assert!(!inline && tag.name != "style", "the policy forbids it: {tag:?}");
+        if tag.name == "script" {
+            assert_eq!(tag.attribute("type"), Some("module"), "{tag:?}");
+            assert!(tag.attribute("src").is_some(), "the policy forbids it: {tag:?}");
+        }
         if tag.name == "img" {
             assert!(tag.attribute("alt").is_some_and(|alt| !alt.is_empty()), "{tag:?}");
         }
         if tag.name == "svg" {
             assert_eq!(tag.attribute("aria-hidden"), Some("true"), "{tag:?}");
         }
-        assert!(!["input", "form", "iframe", "object", "base"].contains(&tag.name.as_str()), "{tag:?}");
+        assert!(!["form", "iframe", "object", "base"].contains(&tag.name.as_str()), "{tag:?}");
+        if tag.name == "input" {
+            assert_eq!(tag.attribute("type"), Some("radio"), "nothing is typed here: {tag:?}");
+            let is_label = |label: &&Tag| label.attribute("for") == tag.attribute("id");
+            assert_eq!(tags.iter().filter(is_label).count(), 1, "{tag:?}");
+        }
         for name in ["aria-labelledby", "for"] {
             let label = tag.attribute(name);
             let is_there = |label: &str| tags.iter().any(|tag| tag.attribute("id") == Some(label));
@@ -45,8 +60,8 @@ pub(super) fn check(answer: &Answer) {
     }
     let number = |name: &str| tags.iter().filter(|tag| tag.name == name).count();
     assert_eq!((number("h1"), number("main"), number("title")), (1, 1, 1));
-    let live = tags.iter().filter(|tag| tag.attribute("role") == Some("status")).count();
-    assert_eq!(live, 1, "what changes is announced");
+    let state = tags.iter().find(|tag| tag.attribute("id") == Some("state")).unwrap();
+    assert_eq!(state.attribute("role"), Some("status"), "what changes is announced");
     let ids: Vec<_> = tags.iter().filter_map(|tag| tag.attribute("id")).collect();
     let once = ids.iter().collect::<std::collections::BTreeSet<_>>().len();
     assert_eq!(once, ids.len(), "an id comes twice: {ids:?}");

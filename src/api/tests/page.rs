@@ -1,5 +1,7 @@
 //! The page: who gets it, what it says in every state, and that nothing of it is anybody else's.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +14,7 @@ use super::{
 };
 use crate::{
     bch::{Address, Network, Transaction},
+    follow::Reason,
     ledger::Action,
 };
 
@@ -124,7 +127,7 @@ async fn what_waits_for_its_payment() {
             &address(1),
             "Time left29 min",
             "2026-11-23 03:13:49 UTC",
-            "Any other wallet",
+            "Any wallet",
             "This is a test network. Its coins have no value.",
             &id,
         ],
@@ -132,8 +135,11 @@ async fn what_waits_for_its_payment() {
     let payment_uri = format!("bchreg:?r=https://pay.example/i/{id}");
     let bip21_uri = format!("{}?amount=0.01234567&r=https://pay.example/i/{id}", address(1));
     assert_eq!(links(&html), [payment_uri, bip21_uri]);
-    let images: Vec<_> =
-        tags(&html).iter().filter_map(|tag| tag.attribute("src").map(str::to_owned)).collect();
+    let images: Vec<_> = tags(&html)
+        .iter()
+        .filter(|tag| tag.name == "img")
+        .filter_map(|tag| tag.attribute("src").map(str::to_owned))
+        .collect();
     assert_eq!(images, [format!("../i/{id}/qr.svg"), format!("../i/{id}/qr.svg?uri=bip21")]);
 }
 
@@ -186,14 +192,20 @@ async fn what_is_paid_in_part() {
     );
     // The link to the invoice would ask for everything again.
     assert_eq!(links(&html), [format!("{}?amount=0.00006", address(1))]);
-    assert!(html.contains(&format!("../i/{id}/qr.svg?uri=rest")));
-    assert_eq!(server.get(&format!("/i/{id}/qr.svg?uri=rest")).await.status, 200);
+    let code = |html: &str| {
+        let tags = tags(html);
+        tags.iter().find(|tag| tag.name == "img").unwrap().attribute("src").unwrap().to_owned()
+    };
+    let path = code(&html);
+    assert_eq!(path, format!("../i/{id}/qr.svg?uri=rest&satoshis=6000"));
+    assert_eq!(server.get(path.trim_start_matches("..")).await.status, 200);
 
     // So little is missing that the network would not carry it.
     server.world.observe(&paying(2, &[(1, 5_900)])).await;
     let html = server.page(&id).await;
     assert_says(&html, &["Still missing 0.00000100 BCH", "a little more than is missing"]);
     assert_eq!(links(&html), [format!("{}?amount=0.00000546", address(1))]);
+    assert_ne!(code(&html), path, "a browser that shows the one code asks for the other");
 
     // Of two outputs no link says what is missing of which.
     let outputs = json!([asking(2, 1000)["outputs"][0], asking(3, 2000)["outputs"][0]]);
@@ -328,7 +340,7 @@ async fn what_is_under_way() {
     let id = server.create(&asking(1, 1000)).await;
     let body = json!({"raw_tx_hex": hex_of(&paying(7, &[(1, 1000)]))});
     assert_eq!(server.post(&format!("/i/{id}/pay"), &body).await.status, 503);
-    assert_says(&server.page(&id).await, &["Payment under way", "look again before you pay."]);
+    assert_says(&server.page(&id).await, &["Payment under way", "Please wait a moment before you pay."]);
 }
 
 #[tokio::test]
@@ -466,7 +478,8 @@ async fn what_it_is_drawn_with() {
             assert!(!answer.body.contains("url(") && !answer.body.contains("@import"), "it loads nothing");
         }
     }
-    let expected = ["image/svg+xml", "text/css; charset=utf-8", "image/svg+xml", "image/svg+xml"];
+    let (svg, css, js) = ("image/svg+xml", "text/css; charset=utf-8", "text/javascript; charset=utf-8");
+    let expected = [svg, css, js, svg, svg];
     assert_eq!(content_types, expected);
     assert!(bytes < 60_000, "{bytes} bytes in all");
     for path in ["/assets/", "/assets/page.css", "/assets/page-0000000000000000.css", "/assets/%ff"] {
@@ -475,4 +488,60 @@ async fn what_it_is_drawn_with() {
     }
     let answer = server.call("POST", "/assets/page.css", &[], b"").await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+}
+
+#[tokio::test]
+async fn what_its_script_is_told() {
+    let node = Node::start("0.00001400");
+    let server = Setup::new().with_node(&node).start().await;
+    server.world.health.set(BTreeSet::new());
+    let id = server.create(&asking(1, 1000)).await;
+    let told = async |path: &str| {
+        let answer = server.browse(path).await;
+        let tags = tags(&answer.body);
+        let main = tags.iter().find(|tag| tag.name == "main").unwrap();
+        let told = |name: &str| main.attribute(name).unwrap_or("-").to_owned();
+        [told("data-socket"), told("data-since"), told("data-now"), told("data-again")].join(" ")
+    };
+    let now = "2026-11-23T02:43:49.099Z";
+    let socket = format!("ws/jpp/invoice/{id}/");
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 60"));
+    assert_eq!(told(&format!("/jpp/i/bitpay/{id}/")).await, format!("../../../../{socket} 1 {now} 60"));
+    // A payment is under way: no event tells when that is over.
+    node.refuse(Some((-1, "away")));
+    let body = json!({"raw_tx_hex": hex_of(&paying(7, &[(1, 1000)]))});
+    assert_eq!(server.post(&format!("/i/{id}/pay"), &body).await.status, 503);
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 5"));
+    server.world.health.set(BTreeSet::from([Reason::NodeUnreachable]));
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 10"));
+    server.world.health.set(BTreeSet::new());
+    // Nothing but an event changes what is over, and what is not there.
+    server.world.move_clock(1801);
+    server.world.act(Action::Tick { judge_expiry: true }).await;
+    let now = "2026-11-23T03:13:50.099Z";
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 2 {now} -"));
+    assert_eq!(told("/i/zzz").await, "- - - -");
+    server.world.store.fail(true);
+    assert_eq!(told(&format!("/i/{id}")).await, "- - - 5");
+}
+
+#[tokio::test]
+async fn what_is_said_while_nobody_watches() {
+    let server = Setup::new().start().await;
+    server.world.health.set(BTreeSet::new());
+    let id = server.create(&asking(1, 1000)).await;
+    let words = "The merchant cannot see payments at the moment.";
+    assert!(!server.page(&id).await.contains(words));
+    let unpublished = Reason::TopicNotPublished { topic: "rawtx" };
+    for (reason, told) in
+        [(Reason::NodeUnreachable, true), (Reason::NodeWarmingUp, true), (unpublished, false)]
+    {
+        server.world.health.set(BTreeSet::from([reason.clone()]));
+        let html = server.page(&id).await;
+        assert_eq!(html.contains(words), told, "{reason:?}");
+        assert_eq!(links(&html).len(), 2, "it is not lost, so it may be paid");
+    }
+    server.world.health.set(BTreeSet::from([Reason::NodeUnreachable]));
+    server.world.observe(&paying(1, &[(1, 1000)])).await;
+    assert_says(&server.page(&id).await, &["Paid", words]);
 }
