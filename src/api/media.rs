@@ -6,8 +6,11 @@ use axum::http::{
 };
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams as _, names};
 
-/// How much a client likes a media type, in thousandths.
-type Weight = u32;
+/// How much a client likes something, in thousandths.
+pub(super) type Weight = u32;
+
+/// The weight of what no weight is given to.
+pub(super) const FULL: Weight = 1000;
 
 /// What stands for any type, and any subtype.
 const ANY: &str = "*";
@@ -91,16 +94,19 @@ enum Exactness {
     Type,
 }
 
-/// The weight of a range: `q`, from 0 to 1 with at most three decimals. What is none counts as if it was not there.
+/// The weight of a range: its `q`.
 fn weight(range: &MediaType<'_>) -> Weight {
-    let Some(text) = range.get_param(names::Q).map(|value| value.unquoted_str().into_owned()) else {
-        return 1000;
-    };
-    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    range.get_param(names::Q).map_or(FULL, |value| quality(&value.unquoted_str()))
+}
+
+/// The weight that a `q` says: 0 or 1, with at most three decimals (RFC 9110, section 12.4.2). What is none counts as if
+/// it was not there.
+pub(super) fn quality(text: &str) -> Weight {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     match whole {
-        "0" if decimals.len() <= 3 && digits(decimals) => format!("{decimals:0<3}").parse().unwrap_or(1000),
-        _ => 1000,
+        "0" if decimals.len() <= 3 && digits(decimals) => format!("{decimals:0<3}").parse().unwrap_or(FULL),
+        _ => FULL,
     }
 }
 
@@ -180,6 +186,35 @@ mod tests {
         }
         assert!(Accept::of(&headers(&["application/hal+json"])).names("application/hal+json"));
         assert!(!Accept::of(&headers(&["application/hal+json"])).names("application/hal"));
+    }
+
+    #[test]
+    fn weights() {
+        let table = [
+            ("0", 0),
+            ("0.", 0),
+            ("0.000", 0),
+            ("0.2", 200),
+            ("0.05", 50),
+            ("0.999", 999),
+            ("1", FULL),
+            ("1.000", FULL),
+            // None of these is one.
+            ("", FULL),
+            (".2", FULL),
+            ("0.0000", FULL),
+            ("0.-1", FULL),
+            ("0.+1", FULL),
+            (" 0", FULL),
+            ("00", FULL),
+            ("0,5", FULL),
+            ("0.\u{661}", FULL),
+            ("-0", FULL),
+            ("7", FULL),
+        ];
+        for (text, expected) in table {
+            assert_eq!(quality(text), expected, "{text:?}");
+        }
     }
 
     #[test]
