@@ -64,6 +64,20 @@ pub(crate) fn accept(data: &[u8]) {
     }
 }
 
+/// An `Accept-Language` header.
+pub(crate) fn language(data: &[u8]) {
+    const LANGUAGES: [&str; 4] = ["en", "de", "pt-BR", "fil"];
+    let choose = |data: &[u8], languages: &[&str]| parsers::accept_language(data, languages);
+    let chosen = choose(data, &LANGUAGES);
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert_eq!(choose(text.to_ascii_uppercase().as_bytes(), &LANGUAGES), chosen, "capitals: {text:?}");
+    }
+    // What is offered beside what was chosen changes nothing, unless any language will do.
+    if let Some(place) = chosen.filter(|_| !data.contains(&b'*')) {
+        assert_eq!(choose(data, &LANGUAGES[place..=place]), Some(0), "{data:?}");
+    }
+}
+
 /// The bodies of JPP. What stands for the transaction comes back to the letter.
 pub(crate) fn jpp(data: &[u8]) {
     let taken = [parsers::jpp_payment(data), parsers::jpp_proposal(data)];

@@ -57,4 +57,4 @@ macro_rules! targets {
     };
 }
 
-targets! { accept address bip70 invoice_id jpp transaction }
+targets! { accept address bip70 invoice_id jpp language transaction }

@@ -1,12 +1,16 @@
 //! The parsers of what strangers send, each by itself, without a server around it: what the fuzzers open.
 
-use axum::http::{HeaderMap, HeaderValue, header::ACCEPT};
+use axum::http::{
+    HeaderMap, HeaderValue,
+    header::{ACCEPT, ACCEPT_LANGUAGE},
+};
 use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
     bip70::message::{Payment as Bip70Payment, PaymentAck, PaymentVerification},
     bitpay::body::{Payment, Proposal, Selection},
+    language,
     media::Accept,
     wallet::OFFERS,
 };
@@ -17,6 +21,14 @@ pub fn accept(header: &[u8]) -> Option<usize> {
     let headers = HeaderMap::from_iter([(ACCEPT, value)]);
     let offers: Vec<(&str, usize)> = (0..).zip(OFFERS).map(|(place, (name, _))| (name, place)).collect();
     Accept::of(&headers).choose(&offers)
+}
+
+/// Which of some languages an `Accept-Language` header chooses, by its place in the list; `None` for none of them.
+pub fn accept_language(header: &[u8], languages: &[&str]) -> Option<usize> {
+    let value = HeaderValue::from_bytes(header).ok()?;
+    let headers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, value)]);
+    let offers: Vec<(&str, usize)> = (0..).zip(languages).map(|(place, name)| (*name, place)).collect();
+    language::choose(&headers, &offers)
 }
 
 /// Whether a body selects how to pay, as JPP v2 has it.

@@ -98,6 +98,7 @@ pub(super) fn time_left(left: Duration, words: &Messages) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::page::messages::Language;
 
     #[test]
     fn groups_of_digits() {
@@ -116,7 +117,10 @@ mod tests {
             assert_eq!(amount.coins(), coins.replace(' ', ""), "nothing else is copied");
         }
         assert_eq!(thousands(u64::MAX).join(" "), "18 446 744 073 709 551 615");
-        assert_eq!(Amount::new(1500).in_words(Messages::english()), "0.00001500 BCH (1500 satoshis)");
+        assert_eq!(
+            Amount::new(1500).in_words(Messages::of(Language::English)),
+            "0.00001500 BCH (1500 satoshis)"
+        );
     }
 
     #[test]
@@ -139,7 +143,7 @@ mod tests {
             (30 * 86_400 + 3600, "30 d 1 h"),
         ];
         for (seconds, text) in table {
-            assert_eq!(time_left(Duration::from_secs(seconds), Messages::english()), text);
+            assert_eq!(time_left(Duration::from_secs(seconds), Messages::of(Language::English)), text);
         }
     }
 }

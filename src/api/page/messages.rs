@@ -5,10 +5,48 @@
 
 use std::sync::LazyLock;
 
+use axum::http::HeaderMap;
 use serde::Deserialize;
 
-/// The file of English.
-const ENGLISH: &str = include_str!("messages/en.toml");
+use crate::api::language;
+
+/// A language that there are words of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    English,
+    Spanish,
+    German,
+    Japanese,
+    Filipino,
+}
+
+/// What a browser can ask for. Filipino is the standard form of Tagalog, and older systems ask for it by that name.
+const OFFERS: [(&str, Language); 6] = [
+    ("en", Language::English),
+    ("es", Language::Spanish),
+    ("de", Language::German),
+    ("ja", Language::Japanese),
+    ("fil", Language::Filipino),
+    ("tl", Language::Filipino),
+];
+
+impl Language {
+    /// The one that a request asks for; English if that is none of them.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        language::choose(headers, &OFFERS).unwrap_or(Self::English)
+    }
+
+    /// Its file.
+    fn file(self) -> &'static str {
+        match self {
+            Self::English => include_str!("messages/en.toml"),
+            Self::Spanish => include_str!("messages/es.toml"),
+            Self::German => include_str!("messages/de.toml"),
+            Self::Japanese => include_str!("messages/ja.toml"),
+            Self::Filipino => include_str!("messages/fil.toml"),
+        }
+    }
+}
 
 macro_rules! messages {
     ($($key:ident)*) => {
@@ -46,15 +84,28 @@ messages! {
 }
 
 impl Messages {
-    /// The words of English.
-    pub(super) fn english() -> &'static Self {
-        static WORDS: LazyLock<Messages> = LazyLock::new(|| {
-            toml::from_str(ENGLISH).unwrap_or_else(|error| {
-                tracing::error!(%error, "the words of the page cannot be read");
-                Messages::default()
-            })
-        });
-        &WORDS
+    /// The words of a language. They are those of English where its file cannot be read.
+    pub(super) fn of(language: Language) -> &'static Self {
+        static ENGLISH: LazyLock<Messages> =
+            LazyLock::new(|| Messages::read(Language::English).unwrap_or_default());
+        static SPANISH: LazyLock<Option<Messages>> = LazyLock::new(|| Messages::read(Language::Spanish));
+        static GERMAN: LazyLock<Option<Messages>> = LazyLock::new(|| Messages::read(Language::German));
+        static JAPANESE: LazyLock<Option<Messages>> = LazyLock::new(|| Messages::read(Language::Japanese));
+        static FILIPINO: LazyLock<Option<Messages>> = LazyLock::new(|| Messages::read(Language::Filipino));
+        let words = match language {
+            Language::English => None,
+            Language::Spanish => SPANISH.as_ref(),
+            Language::German => GERMAN.as_ref(),
+            Language::Japanese => JAPANESE.as_ref(),
+            Language::Filipino => FILIPINO.as_ref(),
+        };
+        words.unwrap_or(&ENGLISH)
+    }
+
+    fn read(language: Language) -> Option<Self> {
+        toml::from_str(language.file())
+            .inspect_err(|error| tracing::error!(%error, ?language, "the words of the page cannot be read"))
+            .ok()
     }
 }
 
@@ -65,34 +116,105 @@ pub(super) fn fill(words: &str, values: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::http::{HeaderValue, header::ACCEPT_LANGUAGE};
+
     use super::*;
+
+    /// What is rightly the same as in English: in every language, and in one.
+    const SAME: [(&str, &[&str]); 3] = [
+        ("", &["direction", "coin", "nft"]),
+        ("es", &["satoshis", "days_left", "hours_left", "minutes_left"]),
+        ("fil", &["address", "invoice"]),
+    ];
+
+    /// The words of every language, as its file has them.
+    fn files() -> impl Iterator<Item = (&'static str, Messages)> {
+        let tags = OFFERS.iter().filter(|(tag, _)| *tag != "tl");
+        tags.map(|(tag, language)| {
+            let words = toml::from_str(language.file()).unwrap_or_else(|error| panic!("{tag}: {error}"));
+            (*tag, words)
+        })
+    }
 
     #[test]
     fn every_key_has_its_words() {
-        let messages: Messages = toml::from_str(ENGLISH).unwrap();
-        for (key, words) in messages.all() {
-            assert!(!words.trim().is_empty(), "{key}");
-            assert!(!words.contains(['<', '>', '&']), "{key} is no markup");
+        for (tag, messages) in files() {
+            for (key, words) in messages.all() {
+                assert!(!words.is_empty() && words.trim() == words, "{tag}: {key}");
+                assert!(!words.contains(['<', '>', '&']), "{tag}: {key} is no markup");
+            }
         }
     }
 
     #[test]
     fn only_what_is_put_in_stands_in_braces() {
-        let messages: Messages = toml::from_str(ENGLISH).unwrap();
-        for (key, words) in messages.all() {
-            let expected: &[&str] = match key {
-                "overpaid" | "kept" | "output_missing" => &["amount"],
-                "days_left" => &["days", "hours"],
-                "hours_left" => &["hours", "minutes"],
-                "minutes_left" => &["minutes"],
-                "outputs" => &["number"],
-                "confirmations_of" => &["number", "required"],
-                _ => &[],
-            };
-            let found: Vec<&str> =
-                words.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0)).collect();
-            assert_eq!(found, expected, "{key}");
+        for (tag, messages) in files() {
+            for (key, words) in messages.all() {
+                let expected: &[&str] = match key {
+                    "overpaid" | "kept" | "output_missing" => &["amount"],
+                    "days_left" => &["days", "hours"],
+                    "hours_left" => &["hours", "minutes"],
+                    "minutes_left" => &["minutes"],
+                    "outputs" => &["number"],
+                    "confirmations_of" => &["number", "required"],
+                    _ => &[],
+                };
+                let mut found: Vec<&str> = words
+                    .split('{')
+                    .skip(1)
+                    .map(|part| part.split_once('}').map_or(part, |it| it.0))
+                    .collect();
+                found.sort_unstable();
+                assert_eq!(found, expected, "{tag}: {key}");
+                assert_eq!(words.matches('}').count(), found.len(), "{tag}: {key}");
+            }
         }
+    }
+
+    #[test]
+    fn every_file_is_of_its_language() {
+        for (tag, messages) in files() {
+            assert_eq!((messages.language.as_str(), messages.direction.as_str()), (tag, "ltr"));
+        }
+        for (_, language) in OFFERS {
+            let messages: Messages = toml::from_str(language.file()).unwrap();
+            assert_eq!(Messages::of(language).all(), messages.all(), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_in_english() {
+        let english = Messages::of(Language::English).all();
+        for (tag, messages) in files().filter(|(tag, _)| *tag != "en") {
+            let lists = SAME.iter().filter(|(of, _)| ["", tag].contains(of));
+            let listed: BTreeSet<&str> = lists.flat_map(|(_, keys)| *keys).copied().collect();
+            let all = messages.all();
+            let same = all.iter().zip(&english).filter(|(words, english)| words == english);
+            let same: BTreeSet<&str> = same.map(|((key, _), _)| *key).collect();
+            assert_eq!(same, listed, "{tag}");
+        }
+    }
+
+    #[test]
+    fn who_reads_what() {
+        let table = [
+            ("es-MX,es;q=0.9,en;q=0.8", Language::Spanish),
+            ("de", Language::German),
+            ("ja-JP", Language::Japanese),
+            ("fil-PH", Language::Filipino),
+            ("tl", Language::Filipino),
+            ("en-GB", Language::English),
+            ("fr", Language::English),
+            ("*", Language::English),
+            ("en;q=0", Language::English),
+        ];
+        for (header, language) in table {
+            let headers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static(header))]);
+            assert_eq!(Language::of(&headers), language, "{header}");
+        }
+        assert_eq!(Language::of(&HeaderMap::new()), Language::English);
     }
 
     #[test]

@@ -20,9 +20,10 @@
 //!
 //! # How it is built
 //!
-//! `model` turns a statement into what is said, `messages` has the words, `amounts` writes numbers, `assets` has the
-//! style sheet and the script; the templates, in `templates/` at the root, place it all. Paths are relative, so that the page works
-//! under whatever name and below whatever folder a proxy serves it.
+//! `model` turns a statement into what is said, `messages` has the words, in the payer's language where there are any,
+//! `amounts` writes numbers, `assets` has the style sheet and the script; the templates, in `templates/` at the root,
+//! place it all. Paths are relative, so that the page works under whatever name and below whatever folder a proxy
+//! serves it.
 
 mod amounts;
 mod assets;
@@ -35,8 +36,8 @@ use askama::Template;
 use axum::{
     Router,
     http::{
-        HeaderName, HeaderValue, StatusCode,
-        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER},
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER},
     },
     response::{IntoResponse as _, Response},
     routing::get,
@@ -44,7 +45,7 @@ use axum::{
 
 use self::{
     assets::Assets,
-    messages::Messages,
+    messages::{Language, Messages},
     model::{Page, Ways},
 };
 use super::{
@@ -105,21 +106,27 @@ struct Frame {
 
 impl Frame {
     /// The frame of the page at a path.
-    fn at(path: &str) -> Self {
+    fn at(path: &str, words: &'static Messages) -> Self {
         let depth = path.matches('/').count().saturating_sub(1);
-        Self { words: Messages::english(), assets: Assets::compiled(), root: "../".repeat(depth) }
+        Self { words, assets: Assets::compiled(), root: "../".repeat(depth) }
     }
 }
 
-/// The page of an invoice, or of what there is instead, at the path at which it was asked for.
-pub(super) fn show<S>(found: Result<&Statement, &WalletFault>, state: &ApiState<S>, path: &str) -> Response {
-    let frame = Frame::at(path);
-    let words = frame.words;
+/// The page of an invoice, or of what there is instead, at the path at which it was asked for, in the language that
+/// the headers of the request ask for.
+pub(super) fn show<S>(
+    found: Result<&Statement, &WalletFault>,
+    state: &ApiState<S>,
+    headers: &HeaderMap,
+    path: &str,
+) -> Response {
+    let words = Messages::of(Language::of(headers));
+    let frame = Frame::at(path, words);
     match found {
         Ok(statement) => {
             let watched = state.health.watches();
             let page = Page::of(statement, state.engine.now(), watched, &state.settings, words);
-            answer(StatusCode::OK, &InvoiceTemplate { frame, page })
+            answer(StatusCode::OK, words, &InvoiceTemplate { frame, page })
         }
         Err(fault) => {
             let (headline, text) = match fault.status() {
@@ -128,7 +135,7 @@ pub(super) fn show<S>(found: Result<&Statement, &WalletFault>, state: &ApiState<
                 _ => (&words.trouble, &words.trouble_text),
             };
             let again = fault.retry_after();
-            let mut answer = answer(fault.status(), &FaultTemplate { frame, headline, text, again });
+            let mut answer = answer(fault.status(), words, &FaultTemplate { frame, headline, text, again });
             if let Some(seconds) = again {
                 answer.headers_mut().insert(RETRY_AFTER, seconds.into());
             }
@@ -137,9 +144,10 @@ pub(super) fn show<S>(found: Result<&Statement, &WalletFault>, state: &ApiState<
     }
 }
 
-fn answer(status: StatusCode, template: &impl Template) -> Response {
+fn answer(status: StatusCode, words: &Messages, template: &impl Template) -> Response {
+    let language = HeaderValue::from_str(&words.language).ok().map(|tag| [(CONTENT_LANGUAGE, tag)]);
     match template.render() {
-        Ok(html) => (status, HEADERS, html).into_response(),
+        Ok(html) => (status, HEADERS, language, html).into_response(),
         Err(error) => {
             tracing::error!(%error, "a page could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -160,7 +168,7 @@ mod tests {
             ("/api/jpp/invoices/ID/", "../../../../"),
         ];
         for (path, root) in table {
-            assert_eq!(Frame::at(path).root, root, "{path}");
+            assert_eq!(Frame::at(path, Messages::of(Language::English)).root, root, "{path}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Server, Setup, address, asking,
     client::Answer,
     hex_of,
-    html::{check, links, tags, text},
+    html::{check, check_in, links, tags, text},
     node::Node,
     paying, script,
 };
@@ -460,7 +460,7 @@ async fn what_it_is_drawn_with() {
     let server = Setup::new().start().await;
     let id = server.create(&asking(1, 1000)).await;
     let html = server.page(&id).await;
-    let mut bytes = html.len();
+    let mut bytes = server.longest(&id).await;
     let mut content_types = Vec::new();
     for tag in tags(&html) {
         let Some(path) = tag.attribute("src").or(tag.attribute("href").filter(|_| tag.name == "link")) else {
@@ -544,4 +544,134 @@ async fn what_is_said_while_nobody_watches() {
     server.world.health.set(BTreeSet::from([Reason::NodeUnreachable]));
     server.world.observe(&paying(1, &[(1, 1000)])).await;
     assert_says(&server.page(&id).await, &["Paid", words]);
+}
+
+/// What browsers send in the languages that there are words of, the tag of the page they get, and three of its texts:
+/// of an invoice that waits, that is expired, and that is not there.
+const LANGUAGES: [(&str, &str, [&str; 3]); 7] = [
+    (
+        "en-GB,en;q=0.9",
+        "en",
+        [
+            "Waiting for payment Pay the amount below with your Bitcoin Cash wallet.",
+            "Please do not pay any more, and ask the merchant for a new invoice.",
+            "Invoice not found There is no invoice at this address.",
+        ],
+    ),
+    (
+        "es-MX,es;q=0.9,en;q=0.8",
+        "es",
+        [
+            "Esperando el pago Pague el importe indicado abajo con su billetera de Bitcoin Cash.",
+            "Por favor, ya no pague, y pida al comercio una factura nueva.",
+            "Factura no encontrada No hay ninguna factura en esta dirección web.",
+        ],
+    ),
+    (
+        "DE-at, en;q=0.9",
+        "de",
+        [
+            "Warten auf Zahlung Zahlen Sie den unten genannten Betrag mit Ihrer Bitcoin-Cash-Wallet.",
+            "Bitte zahlen Sie jetzt nicht mehr, und bitten Sie den Händler um eine neue Rechnung.",
+            "Rechnung nicht gefunden Unter dieser Webadresse gibt es keine Rechnung.",
+        ],
+    ),
+    (
+        "ja",
+        "ja",
+        [
+            "お支払い待ち 下記の金額をBitcoin Cashのウォレットでお支払いください。",
+            "もう支払わないでください。新しい請求書を請求元にご依頼ください。",
+            "請求書が見つかりません このURLに請求書はありません。",
+        ],
+    ),
+    (
+        "fil-PH,fil;q=0.9,en-US;q=0.8",
+        "fil",
+        [
+            "Naghihintay ng bayad Bayaran ang halaga sa ibaba gamit ang inyong Bitcoin Cash wallet.",
+            "Mangyaring huwag nang magbayad, at humingi ng bagong invoice sa merchant.",
+            "Hindi nahanap ang invoice Walang invoice sa web address na ito.",
+        ],
+    ),
+    ("tl-PH,en;q=0.5", "fil", ["Naghihintay ng bayad", "huwag nang magbayad", "Hindi nahanap ang invoice"]),
+    ("fr-FR,fr;q=0.9,nonsense=;", "en", ["Waiting for payment", "do not pay any more", "Invoice not found"]),
+];
+
+impl Server {
+    async fn browse_in(&self, path: &str, languages: &str) -> Answer {
+        self.call("GET", path, &[("Accept", BROWSERS[0]), ("Accept-Language", languages)], b"").await
+    }
+
+    /// How many bytes the page of an invoice has, in the language in which it is longest.
+    async fn longest(&self, id: &str) -> usize {
+        let mut longest = 0;
+        for (languages, ..) in LANGUAGES {
+            longest = longest.max(self.browse_in(&format!("/i/{id}"), languages).await.body.len());
+        }
+        longest
+    }
+}
+
+#[tokio::test]
+async fn what_language_it_is_in() {
+    let server = Setup::new().start().await;
+    let [waiting, expired] = [server.create(&asking(1, 1000)).await, server.create(&asking(2, 1000)).await];
+    let cancelled = server.post_with("/jpp/invoices/", &SHOP, &asking(3, 1000)).await.expect(201);
+    let cancelled = cancelled["payment_id"].as_str().unwrap();
+    server.post_with(&format!("/jpp/invoices/{cancelled}/cancel"), &SHOP, &Value::Null).await.expect(200);
+    let paths = [format!("/i/{waiting}"), format!("/i/{expired}"), "/i/zzz".to_owned()];
+    let vary = |answer: &Answer| {
+        let mut vary = answer.headers.iter().filter(|(name, _)| name == "vary");
+        vary.any(|(_, value)| value == "accept, accept-language, x-paypro-version")
+    };
+    let mut pages = Vec::new();
+    for (place, (path, status)) in paths.iter().zip([200, 200, 404]).enumerate() {
+        if place == 1 {
+            server.world.move_clock(1801);
+        }
+        for (languages, tag, texts) in LANGUAGES {
+            let answer = server.browse_in(path, languages).await;
+            assert_eq!(
+                (answer.status, answer.header("content-language")),
+                (status, Some(tag)),
+                "{languages}"
+            );
+            check_in(&answer, tag);
+            assert!(vary(&answer), "{answer:?}");
+            assert_says(&answer.body, &[texts[place]]);
+            pages.push(answer.body);
+        }
+    }
+    // Whatever it is written in, it asks for the same.
+    for page in &pages[..LANGUAGES.len()] {
+        assert_eq!(links(page), links(&pages[0]));
+        assert_says(page, &["0.00001000 BCH 1000 "]);
+    }
+    for page in &pages[LANGUAGES.len()..] {
+        assert_asks_for_nothing(page);
+    }
+    // In Spanish a cancelled invoice (cancelada) is a paid one to many, so it is annulled.
+    let answer = server.browse_in(&format!("/i/{cancelled}"), "es-AR").await;
+    assert_says(
+        &answer.body,
+        &["Factura anulada El comercio ha anulado esta factura. Por favor, no la pague."],
+    );
+    // What is no page is in no language, and is chosen by the same.
+    let json = server.call("GET", &paths[0], &[("Accept-Language", "de")], b"").await;
+    assert_eq!((json.header("content-language"), vary(&json)), (None, true));
+    server.world.store.fail(true);
+    for (languages, tag, text) in [
+        ("es", "es", "Un pago que haya enviado no se ha perdido."),
+        ("de", "de", "Eine Zahlung, die Sie gesendet haben, ist nicht verloren."),
+        ("ja", "ja", "すでに送信された支払いは失われていません。"),
+        ("fil", "fil", "Hindi nawala ang bayad na naipadala na ninyo."),
+        ("*", "en", "A payment that you sent is not lost."),
+    ] {
+        let answer = server.browse_in(&paths[0], languages).await;
+        assert_eq!((answer.status, answer.header("content-language")), (503, Some(tag)), "{languages}");
+        check_in(&answer, tag);
+        assert!(vary(&answer), "{answer:?}");
+        assert_says(&answer.body, &[text]);
+    }
 }

@@ -8,7 +8,7 @@
 //! | `GET`, `Accept` names `application/payment-options` | JPP v2: the ways to pay |
 //! | `GET`, `application/payment-request` | JPP v1: what to pay |
 //! | `GET`, `application/bitcoincash-paymentrequest` | BIP70: what to pay |
-//! | `GET`, `text/html`, as browsers send it | the page, for people |
+//! | `GET`, `text/html`, as browsers send it | the page, for people, in the language of `Accept-Language` |
 //! | `GET`, `application/json`, anything, nothing | the invoice, as in the REST dialect |
 //! | `POST`, `Content-Type: application/payment-request` | JPP v2: what to pay |
 //! | `POST`, `application/payment-verification` | JPP v2: would this be taken? |
@@ -110,7 +110,7 @@ pub(super) enum Document {
 const PAYPRO_VERSION: HeaderName = HeaderName::from_static("x-paypro-version");
 
 /// What a `GET` is answered by.
-const CHOSEN_BY: HeaderValue = HeaderValue::from_static("accept, x-paypro-version");
+const CHOSEN_BY: HeaderValue = HeaderValue::from_static("accept, accept-language, x-paypro-version");
 
 /// What can be asked for by its media type; the first is for those that don't say, the page only for those that do.
 pub(super) const OFFERS: [(&str, Document); 5] = [
@@ -149,7 +149,7 @@ async fn document<S: View + Send + Sync + 'static>(
     let answer = match Accept::of(headers).choose(&offers) {
         Some(Document::Invoice) => return show_invoice(shared, name, headers).await.into_response(),
         Some(Document::Page) => {
-            return page::show(find(shared, name).await.as_ref(), &shared.state, uri.path());
+            return page::show(find(shared, name).await.as_ref(), &shared.state, headers, uri.path());
         }
         Some(Document::JppOptions) => {
             payable(shared, name).await.map(|statement| bitpay::options(&shared.state, &statement))
