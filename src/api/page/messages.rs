@@ -69,15 +69,16 @@ macro_rules! messages {
 
 messages! {
     language direction
-    waiting waiting_text under_way under_way_text held held_text partial partial_text paid paid_text paid_at_once_text paid_in_blocks_text doubtful
-    doubtful_text confirmed confirmed_text expired expired_text cancelled cancelled_text
+    waiting waiting_text under_way under_way_text held held_text partial partial_text
+    partial_whole_text paid paid_text paid_at_once_text paid_in_blocks_text doubtful
+    doubtful_text confirmed confirmed_text expired over_text expired_text cancelled cancelled_text
     node_away another_under_way reverted contested late overpaid tokens_overpaid kept test_network
     amount missing coin satoshis asked received with_tokens memo time_left days_left hours_left minutes_left
     moment_left pay_before expired_at
     pay open scan qr link any_wallet any_wallet_text qr_any_wallet rest_text rest_least_text qr_rest by_hand
     protocol_only copy_amount copy_address copy_link copy_transaction copied
     output outputs address category token_amount token_unit nft capability_none capability_mutable
-    capability_minting commitment commitment_empty output_paid output_missing output_again
+    capability_minting commitment commitment_empty output_paid output_missing output_missing_tokens output_again
     payment payments transaction paid_at confirmations confirmations_of note
     invoice look_again look_again_text live_text lost_text
     not_found not_found_text away away_text trouble trouble_text
@@ -153,7 +154,7 @@ mod tests {
         for (tag, messages) in files() {
             for (key, words) in messages.all() {
                 let expected: &[&str] = match key {
-                    "overpaid" | "kept" | "output_missing" => &["amount"],
+                    "overpaid" | "kept" | "output_missing" | "output_missing_tokens" => &["amount"],
                     "days_left" => &["days", "hours"],
                     "hours_left" => &["hours", "minutes"],
                     "minutes_left" => &["minutes"],

@@ -38,6 +38,8 @@ pub(super) enum State {
     Doubtful,
     /// It is paid for good.
     Confirmed,
+    /// Its time is over, and nobody has judged it yet: something may be on its way to us, or the node is away.
+    Over,
     /// It was not paid, and is not to be any more.
     Expired,
     /// Its merchant withdrew it.
@@ -52,8 +54,8 @@ impl State {
             (Status::Cancelled, _) => Self::Cancelled,
             (Status::Expired, _) => Self::Expired,
             (Status::Pending, _) if statement.state.level == Level::Held => Self::Held,
-            // Nobody has judged it yet, and no wallet gets a document any more.
-            (Status::Pending, _) if now > statement.invoice.expires => Self::Expired,
+            // No wallet gets a document any more.
+            (Status::Pending, _) if now > statement.invoice.expires => Self::Over,
             (Status::Pending, _) if holds => Self::Held,
             (Status::Pending, _) if standing.outputs.iter().any(|output| output.credited > 0) => {
                 Self::Partial
@@ -78,19 +80,21 @@ impl State {
         matches!(self, Self::Paid | Self::Doubtful | Self::Confirmed)
     }
 
-    /// Whether nothing more is expected to happen. Something may: a block is undone, a payment comes late.
-    fn is_final(self) -> bool {
-        matches!(self, Self::Confirmed | Self::Expired | Self::Cancelled)
+    /// Whether somebody waits for a payment to be noticed.
+    fn is_expectant(self) -> bool {
+        self.is_open() || matches!(self, Self::Held | Self::Over)
     }
 
     /// How many seconds what is shown may go without another look. Everything that becomes of an invoice is an event;
-    /// but not that a claim lapsed, that the node came back, and how many blocks there are beyond those that count.
-    fn look_again(self, watched: bool) -> Option<u32> {
+    /// but not that a claim lapsed, that the node came back, and how many blocks there are beyond those that count. And
+    /// a socket may be dead without a word.
+    fn look_again(self, is_claimed: bool, watched: bool) -> u32 {
         match self {
-            Self::Confirmed | Self::Expired | Self::Cancelled => None,
-            _ if !watched => Some(10),
-            Self::UnderWay | Self::Held => Some(5),
-            Self::Waiting | Self::Partial | Self::Paid | Self::Doubtful => Some(60),
+            Self::Confirmed | Self::Expired | Self::Cancelled => 300,
+            _ if !watched => 10,
+            _ if is_claimed => 5,
+            Self::UnderWay | Self::Held | Self::Over => 5,
+            Self::Waiting | Self::Partial | Self::Paid | Self::Doubtful => 60,
         }
     }
 
@@ -100,7 +104,7 @@ impl State {
             Self::Waiting | Self::UnderWay | Self::Held => "wait",
             Self::Partial | Self::Doubtful => "warn",
             Self::Paid | Self::Confirmed => "good",
-            Self::Expired | Self::Cancelled => "stop",
+            Self::Over | Self::Expired | Self::Cancelled => "stop",
         }
     }
 
@@ -113,7 +117,7 @@ impl State {
             Self::Paid => &words.paid,
             Self::Doubtful => &words.doubtful,
             Self::Confirmed => &words.confirmed,
-            Self::Expired => &words.expired,
+            Self::Over | Self::Expired => &words.expired,
             Self::Cancelled => &words.cancelled,
         }
     }
@@ -124,21 +128,34 @@ impl State {
             Self::Waiting => &words.waiting_text,
             Self::UnderWay => &words.under_way_text,
             Self::Held => &words.held_text,
-            Self::Partial => &words.partial_text,
+            Self::Partial if has_rest(statement, standing) => &words.partial_text,
+            Self::Partial => &words.partial_whole_text,
             Self::Paid if statement.invoice.confirmations_required == 0 => &words.paid_at_once_text,
             Self::Paid if in_blocks => &words.paid_in_blocks_text,
             Self::Paid => &words.paid_text,
             Self::Doubtful => &words.doubtful_text,
             Self::Confirmed => &words.confirmed_text,
+            Self::Over => &words.over_text,
             Self::Expired => &words.expired_text,
             Self::Cancelled => &words.cancelled_text,
         }
     }
 }
 
+/// Whether something came that counts, so that only the rest is to be paid. Tokens do not add up: what came with too few
+/// of them must come again as a whole.
+fn has_rest(statement: &Statement, standing: &Standing) -> bool {
+    let counts = |(required, standing): (&RequiredOutput, &OutputStanding)| {
+        standing.credited > 0 && (standing.satisfied || required.token.is_none())
+    };
+    statement.invoice.outputs.iter().zip(&standing.outputs).any(counts)
+}
+
 /// One way to pay: a link, and the code of the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Way<'a> {
+    /// What it is called in the document.
+    pub(super) name: &'static str,
     /// What a wallet opens.
     pub(super) uri: String,
     /// What comes after `qr.svg` in the path of its code. Another code has another path: a browser that has drawn one
@@ -179,27 +196,24 @@ impl<'a> Ways<'a> {
         if !state.is_open() {
             return Self::None;
         }
-        // Tokens do not add up: what came with too few of them must come again as a whole.
-        let counts = |(required, standing): (&RequiredOutput, &OutputStanding)| {
-            standing.credited > 0 && (standing.satisfied || required.token.is_none())
-        };
         let invoice = &statement.invoice;
-        if !invoice.outputs.iter().zip(&standing.outputs).any(counts) {
+        if !has_rest(statement, standing) {
             let (alt, text) = (words.qr.as_str(), words.scan.as_str());
-            let first = Way { uri: payment_uri(invoice, settings), query: String::new(), alt, text };
+            let uri = payment_uri(invoice, settings);
+            let first = Way { name: "by-link", uri, query: String::new(), alt, text };
             let (alt, text) = (words.qr_any_wallet.as_str(), words.any_wallet_text.as_str());
-            let second = bip21_uri(invoice, settings);
-            return Self::Whole(
-                first,
-                second.map(|uri| Way { uri, query: "?uri=bip21".to_owned(), alt, text }),
-            );
+            let second = bip21_uri(invoice, settings).map(|uri| {
+                let query = "?uri=bip21".to_owned();
+                Way { name: "by-any", uri, query, alt, text }
+            });
+            return Self::Whole(first, second);
         }
         match rest(statement) {
             Some(Rest { uri, satoshis }) => {
                 let exact = satoshis == standing.underpaid;
                 let text = if exact { &words.rest_text } else { &words.rest_least_text };
                 let query = format!("?uri=rest&satoshis={satoshis}");
-                Self::Rest(Way { uri, query, alt: &words.qr_rest, text })
+                Self::Rest(Way { name: "rest", uri, query, alt: &words.qr_rest, text })
             }
             None => Self::ByHand,
         }
@@ -263,7 +277,11 @@ impl<'a> Output<'a> {
                     return words.output_again.clone();
                 }
                 let missing = Amount::new(required.satoshis.saturating_sub(standing.credited));
-                fill(&words.output_missing, &[("amount", &missing.in_words(words))])
+                let template = match required.token {
+                    Some(_) => &words.output_missing_tokens,
+                    None => &words.output_missing,
+                };
+                fill(template, &[("amount", &missing.in_words(words))])
             }),
         }
     }
@@ -341,15 +359,16 @@ pub(super) struct Page<'a> {
     pub(super) since: u64,
     /// When it was drawn.
     pub(super) now: Timestamp,
-    /// After how many seconds to look again though no event came; `None` if nothing is to come but by an event.
-    pub(super) again: Option<u32>,
+    /// After how many seconds to look again though no event came.
+    pub(super) again: u32,
 }
 
 impl<'a> Page<'a> {
-    /// The amount that a payer types into a wallet, if there is anything to pay.
+    /// The amount that a payer types into a wallet, if there is anything to pay. What several outputs ask for in all is
+    /// nothing to send to any of them.
     pub(super) fn amount_to_copy(&self) -> Option<String> {
         let amount = self.missing.as_ref().unwrap_or(&self.asked);
-        self.ways.are_there().then(|| amount.coins())
+        (self.ways.are_there() && self.outputs.len() == 1).then(|| amount.coins())
     }
 
     /// What the page says at a moment. `watched` is whether a payment of this moment would be noticed.
@@ -391,7 +410,7 @@ impl<'a> Page<'a> {
             payment: standing.settlement.as_ref().map(|it| Payment::of(statement, it, words)),
             since: statement.state.events,
             now,
-            again: state.look_again(watched),
+            again: state.look_again(statement.state.open_claims > 0, watched),
         }
     }
 }
@@ -414,7 +433,7 @@ fn notices(
     let is_paid = state.is_paid();
     let late = standing.settlement.as_ref().is_some_and(|settlement| settlement.late);
     let mut notices = Vec::new();
-    if !watched && !state.is_final() {
+    if !watched && state.is_expectant() {
         notices.push(words.node_away.clone());
     }
     if state == State::Partial && statement.state.open_claims > 0 {
@@ -434,7 +453,7 @@ fn notices(
     if is_paid && tokens_over {
         notices.push(words.tokens_overpaid.clone());
     }
-    if matches!(state, State::Expired | State::Cancelled) && standing.amount_paid > 0 {
+    if matches!(state, State::Over | State::Expired | State::Cancelled) && standing.amount_paid > 0 {
         notices.push(with_amount(&words.kept, standing.amount_paid));
     }
     if network != Network::Main {

@@ -49,7 +49,7 @@ pub(super) fn check_in(answer: &Answer, language: &str) {
             let is_label = |label: &&Tag| label.attribute("for") == tag.attribute("id");
             assert_eq!(tags.iter().filter(is_label).count(), 1, "{tag:?}");
         }
-        for name in ["aria-labelledby", "for"] {
+        for name in ["aria-labelledby", "aria-describedby", "for"] {
             let label = tag.attribute(name);
             let is_there = |label: &str| tags.iter().any(|tag| tag.attribute("id") == Some(label));
             assert!(label.is_none_or(is_there), "it has no label: {tag:?}");

@@ -168,7 +168,7 @@ async fn what_no_plain_payment_can_say() {
             "9223372036854775807 in the smallest unit of the token",
             "can be changed",
             "c0ffee",
-            "needs a wallet that can open payment links",
+            "can only be paid with a wallet that opens payment links",
         ],
     );
     assert_eq!(links(&html), [format!("bchreg:?r=https://pay.example/i/{id}")]);
@@ -216,7 +216,7 @@ async fn what_is_paid_in_part() {
         &html,
         &[
             "Still missing 0.00000700 BCH",
-            "Please send what is still missing to the addresses below.",
+            "Below, each address says what is still missing.",
             "0.00000700 BCH (700 satoshis) missing",
         ],
     );
@@ -228,7 +228,10 @@ async fn what_is_paid_in_part() {
     let tokens = server.create(&json!({ "outputs": [output] })).await;
     server.world.observe(&paying_tokens(4, (4, 1000), 3)).await;
     let html = server.page(&tokens).await;
-    assert_says(&html, &["Paid in part", "Amount 0.00001000 BCH", "must come in one payment"]);
+    assert_says(
+        &html,
+        &["Paid in part", "it cannot be completed", "Amount 0.00001000 BCH", "must come in one payment"],
+    );
     assert_eq!(links(&html), [format!("bchreg:?r=https://pay.example/i/{tokens}")]);
 
     // Time passes.
@@ -254,20 +257,20 @@ async fn what_is_paid() {
     assert_says(
         &html,
         &[
-            "Paid The payment arrived. The network has not confirmed it yet.",
-            "0.00000500 BCH (500 satoshis) more than was asked",
+            "Paid The payment arrived, and you do not need to pay anything more.",
+            "0.00000500 BCH (500 satoshis) too much arrived.",
             "Received at2026-11-23 02:43:50 UTC",
-            "Confirmations0 of 2",
+            "Confirmations0 (2 needed)",
             &txid,
         ],
     );
     assert!(html.contains("class=\"state good\""));
     assert_asks_for_nothing(&html);
     server.world.block(101, &[&tx]).await;
-    assert_says(&server.page(&id).await, &["the network is confirming it", "Confirmations1 of 2"]);
+    assert_says(&server.page(&id).await, &["the network is confirming it", "Confirmations1 (2 needed)"]);
     server.world.block(102, &[&paying(9, &[(9, 1000)])]).await;
     let html = server.page(&id).await;
-    assert_says(&html, &["Paid and confirmed", "Confirmations2 of 2"]);
+    assert_says(&html, &["Paid and confirmed", "Confirmations2 (2 needed)"]);
     assert_asks_for_nothing(&html);
 
     // Where nothing is asked of the chain, nothing is waited for.
@@ -276,7 +279,10 @@ async fn what_is_paid() {
     let id = server.create(&body).await;
     server.world.observe(&paying(8, &[(2, 1000)])).await;
     let html = server.page(&id).await;
-    assert_says(&html, &["Paid The payment arrived. Nothing more is to be done.", "Confirmations0 "]);
+    assert_says(
+        &html,
+        &["Paid The payment arrived. You do not need to pay anything more.", "Confirmations0 "],
+    );
 }
 
 #[tokio::test]
@@ -340,7 +346,7 @@ async fn what_is_under_way() {
     let id = server.create(&asking(1, 1000)).await;
     let body = json!({"raw_tx_hex": hex_of(&paying(7, &[(1, 1000)]))});
     assert_eq!(server.post(&format!("/i/{id}/pay"), &body).await.status, 503);
-    assert_says(&server.page(&id).await, &["Payment under way", "Please wait a moment before you pay."]);
+    assert_says(&server.page(&id).await, &["Payment under way", "If it is yours, please do not pay again"]);
 }
 
 #[tokio::test]
@@ -515,11 +521,12 @@ async fn what_its_script_is_told() {
     server.world.health.set(BTreeSet::from([Reason::NodeUnreachable]));
     assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 10"));
     server.world.health.set(BTreeSet::new());
-    // Nothing but an event changes what is over, and what is not there.
+    // Hardly anything but an event changes what is over, and nothing what is not there.
     server.world.move_clock(1801);
-    server.world.act(Action::Tick { judge_expiry: true }).await;
     let now = "2026-11-23T03:13:50.099Z";
-    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 2 {now} -"));
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 5"), "nobody has judged it");
+    server.world.act(Action::Tick { judge_expiry: true }).await;
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 2 {now} 300"));
     assert_eq!(told("/i/zzz").await, "- - - -");
     server.world.store.fail(true);
     assert_eq!(told(&format!("/i/{id}")).await, "- - - 5");
@@ -543,7 +550,14 @@ async fn what_is_said_while_nobody_watches() {
     }
     server.world.health.set(BTreeSet::from([Reason::NodeUnreachable]));
     server.world.observe(&paying(1, &[(1, 1000)])).await;
-    assert_says(&server.page(&id).await, &["Paid", words]);
+    assert!(!server.page(&id).await.contains(words), "it is paid, and nobody waits for anything");
+    // Its time is over, and the payment may have been made in time: nobody looked.
+    let late = server.create(&asking(2, 1000)).await;
+    server.world.move_clock(1801);
+    let html = server.page(&late).await;
+    assert_says(&html, &["Expired", "If you have paid, please wait", words]);
+    assert!(!html.contains("ask the merchant for a new invoice"), "{html}");
+    assert_asks_for_nothing(&html);
 }
 
 /// What browsers send in the languages that there are words of, the tag of the page they get, and three of its texts:
@@ -554,8 +568,8 @@ const LANGUAGES: [(&str, &str, [&str; 3]); 7] = [
         "en",
         [
             "Waiting for payment Pay the amount below with your Bitcoin Cash wallet.",
-            "Please do not pay any more, and ask the merchant for a new invoice.",
-            "Invoice not found There is no invoice at this address.",
+            "Please do not pay any more.",
+            "Invoice not found There is no invoice at this web address.",
         ],
     ),
     (
@@ -563,7 +577,7 @@ const LANGUAGES: [(&str, &str, [&str; 3]); 7] = [
         "es",
         [
             "Esperando el pago Pague el importe indicado abajo con su billetera de Bitcoin Cash.",
-            "Por favor, ya no pague, y pida al comercio una factura nueva.",
+            "Por favor, ya no pague esta factura.",
             "Factura no encontrada No hay ninguna factura en esta dirección web.",
         ],
     ),
@@ -572,7 +586,7 @@ const LANGUAGES: [(&str, &str, [&str; 3]); 7] = [
         "de",
         [
             "Warten auf Zahlung Zahlen Sie den unten genannten Betrag mit Ihrer Bitcoin-Cash-Wallet.",
-            "Bitte zahlen Sie jetzt nicht mehr, und bitten Sie den Händler um eine neue Rechnung.",
+            "Bitte bezahlen Sie diese Rechnung nicht mehr.",
             "Rechnung nicht gefunden Unter dieser Webadresse gibt es keine Rechnung.",
         ],
     ),
@@ -581,7 +595,7 @@ const LANGUAGES: [(&str, &str, [&str; 3]); 7] = [
         "ja",
         [
             "お支払い待ち 下記の金額をBitcoin Cashのウォレットでお支払いください。",
-            "もう支払わないでください。新しい請求書を請求元にご依頼ください。",
+            "この請求書はもう支払わないでください。",
             "請求書が見つかりません このURLに請求書はありません。",
         ],
     ),
@@ -590,7 +604,7 @@ const LANGUAGES: [(&str, &str, [&str; 3]); 7] = [
         "fil",
         [
             "Naghihintay ng bayad Bayaran ang halaga sa ibaba gamit ang inyong Bitcoin Cash wallet.",
-            "Mangyaring huwag nang magbayad, at humingi ng bagong invoice sa merchant.",
+            "Mangyaring huwag nang bayaran ang invoice na ito.",
             "Hindi nahanap ang invoice Walang invoice sa web address na ito.",
         ],
     ),

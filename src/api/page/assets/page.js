@@ -5,12 +5,13 @@
 // chosen tab stay. The WebSocket only says when to ask; where there is none, the page is asked for every few seconds.
 //
 // `main` says what there is to know: where the socket is and from which event on (`data-socket`, `data-since`), what
-// time it is for the server (`data-now`), and how long what is shown may go unasked (`data-again`, in seconds).
+// time it is for the server (`data-now`), how long what is shown may go unasked (`data-again`, in seconds), and the
+// words for what happens here (`data-copied`, `data-expired`, `data-over-text`).
 // `data-live` of the document says whether we hear of changes: `on` or `off`.
 
 const root = document.documentElement;
 const main = document.querySelector("main");
-const script = document.querySelector("script[src]").getAttribute("src");
+const script = sourceOfScript(document);
 
 // All in milliseconds.
 const SPACING = 1_000; // between two questions, at least
@@ -19,6 +20,7 @@ const POLL_FINAL = 60_000; // the same, when nothing more is expected
 const PATIENCE = 15_000; // for an answer
 const RECONNECT = 1_000; // after which a lost socket is tried again, twice as long each time,
 const RECONNECT_MOST = 30_000; // up to this
+const SAID = 2_000; // for which it is said that something was copied
 const DAY = 86_400_000;
 
 // When the page was last asked for, is to be asked for, and the timer for that.
@@ -30,8 +32,14 @@ let asking = false;
 let socket;
 let failures = 0;
 
-// What the server's clock says when ours, which never jumps, says 0.
-let epoch;
+// The number of the last event that the socket told of.
+let told = 0;
+
+// The server's time when the page was drawn, and what our clocks said then. The one does not jump, the other goes on
+// while the machine sleeps.
+let drawnAt;
+let steady;
+let wall;
 
 // A number of about this size, so that many pages do not come back in step.
 const about = (number) => number * (0.5 + Math.random());
@@ -75,31 +83,45 @@ async function ask() {
 
 // The next question, if nothing happens before. Nobody sees a hidden page: that asks when it is shown.
 function askAgain() {
-  clearTimeout(timer);
-  due = Infinity;
   if (document.hidden) return;
   const seconds = Number(main.dataset.again);
-  if (root.dataset.live === "on" && socket?.readyState === WebSocket.OPEN) {
-    if (seconds) askWithin(seconds * 1_000);
-  } else {
-    askWithin(about(seconds || root.dataset.live === "off" ? POLL : POLL_FINAL));
-  }
+  if (!main.dataset.socket) askWithin(about(seconds * 1_000));
+  else if (isHearing()) askWithin(seconds * 1_000);
+  else askWithin(about(seconds > 60 ? POLL_FINAL : POLL));
+}
+
+function isHearing() {
+  return root.dataset.live === "on" && socket?.readyState === WebSocket.OPEN;
 }
 
 // Shows what the server drew.
 function take(status, fresh) {
   const drawn = fresh.querySelector("main");
   const found = status === 200 || status === 404;
-  if (!drawn || (!found && main.dataset.socket)) throw new Error(`no page, but status ${status}`);
-  const another = fresh.querySelector("script[src]")?.getAttribute("src") !== script;
-  if (another || found !== Boolean(main.dataset.socket) || status === 404) {
+  const source = sourceOfScript(fresh);
+  // What a proxy or a hotel has to say instead is none of ours, and no fault takes the place of an invoice.
+  const isOurs = drawn && source && (found || (!main.dataset.socket && drawn.dataset.again));
+  if (!isOurs) throw new Error(`no page, but status ${status}`);
+  if (source !== script || found !== Boolean(main.dataset.socket) || status === 404) {
     // It comes from another version of the program, or what was away is there, or what was there is gone.
     location.reload();
     return;
   }
+  // Something happened of which the socket did not tell: there may be nobody at its other end.
+  if (isHearing() && drawn.dataset.since > Math.max(told, main.dataset.since)) hangUp();
+  const focused = document.activeElement;
   document.title = fresh.title;
   become(main, drawn);
   if (found) dress();
+  if (focused && !focused.isConnected) headline().focus();
+}
+
+function sourceOfScript(page) {
+  return page.getElementById("page")?.getAttribute("src");
+}
+
+function headline() {
+  return main.querySelector("h1");
 }
 
 // Makes one element like another, and leaves alone what is already.
@@ -127,8 +149,11 @@ function become(shown, drawn) {
   while (at) at = drop(at);
 }
 
+// An image is another one when its address is: the old one would stay until the new one has come.
 function isSame(shown, drawn) {
-  return shown.nodeName === drawn.nodeName && (shown.id ?? "") === (drawn.id ?? "");
+  const source = (node) => node.getAttribute?.("src");
+  const isNamesake = shown.nodeName === drawn.nodeName && (shown.id ?? "") === (drawn.id ?? "");
+  return isNamesake && source(shown) === source(drawn);
 }
 
 function drop(node) {
@@ -137,31 +162,32 @@ function drop(node) {
   return next;
 }
 
-// What a drawn page needs of us: the server's clock, and times as they are written here.
+// What a drawn page needs of us: the time, and times as they are written here.
 function dress() {
-  epoch = Date.parse(main.dataset.now) - performance.now();
+  drawnAt = Date.parse(main.dataset.now);
+  steady = performance.now();
+  wall = Date.now();
   const format = new Intl.DateTimeFormat(root.lang, { dateStyle: "medium", timeStyle: "long" });
-  for (const time of main.querySelectorAll("time")) {
-    time.textContent = format.format(new Date(time.dateTime));
+  // A browser that does not know these would leave the time of day away.
+  if (format.resolvedOptions().timeStyle) {
+    for (const time of main.querySelectorAll("time")) {
+      time.textContent = format.format(new Date(time.dateTime));
+    }
   }
   delete root.dataset.over;
   tick();
 }
 
-// The time that is left, to the second; days are left to the server. When it is over, nothing asks for money any more,
-// whether or not the server can be reached.
+// The time that is left, to the second; days are left to the server.
 let ticked = Date.now();
 function tick() {
-  // A machine that slept has missed what happened.
-  if (Date.now() - ticked > POLL && !document.hidden) askWithin(0);
+  if (Date.now() - ticked > POLL && !document.hidden) isBack();
   ticked = Date.now();
   const element = document.getElementById("left");
   if (!element) return;
-  const left = Date.parse(element.dataset.until) - epoch - performance.now();
-  if (left < 0) {
-    root.dataset.over = "";
-    askWithin(0);
-  }
+  const passed = Math.max(performance.now() - steady, Date.now() - wall);
+  const left = Date.parse(element.dataset.until) - drawnAt - passed;
+  if (left < 0 && root.dataset.over === undefined) isOver();
   if (left < DAY) {
     const seconds = Math.max(0, Math.floor(left / 1_000));
     const two = (number) => String(Math.floor(number)).padStart(2, "0");
@@ -169,6 +195,24 @@ function tick() {
     const parts = [two((seconds / 60) % 60), two(seconds % 60)];
     element.textContent = hours ? `${hours}:${parts.join(":")}` : parts.join(":");
   }
+}
+
+// The time to pay is over: nothing asks for money any more, whether or not the server can be reached.
+function isOver() {
+  root.dataset.over = "";
+  const state = document.getElementById("state");
+  state.className = "state stop";
+  document.title = headline().textContent = main.dataset.expired;
+  state.querySelector("p").textContent = main.dataset.overText;
+  if (document.getElementById("pay")?.contains(document.activeElement)) headline().focus();
+  askWithin(0);
+}
+
+// The page is seen again, or the machine woke up. Nobody knows what was missed, nor whether the socket still leads
+// anywhere.
+function isBack() {
+  hangUp();
+  askWithin(0);
 }
 
 // Listens to what happens to the invoice, from the last event that is shown.
@@ -182,22 +226,33 @@ function connect() {
     // The browser forbids it. The page is asked for instead.
     return;
   }
+  let opened = Infinity;
   socket.onopen = () => {
+    opened = performance.now();
     // What happened meanwhile comes as events; what is no event does not.
     if (failures) askWithin(0);
-    else askAgain();
   };
-  socket.onmessage = () => {
-    failures = 0;
+  socket.onmessage = ({ data }) => {
+    told = JSON.parse(data).n;
     askWithin(0);
   };
   socket.onclose = () => {
     socket = undefined;
+    if (performance.now() - opened > RECONNECT_MOST) failures = 0;
     const delay = Math.min(RECONNECT_MOST, RECONNECT * 2 ** failures);
     failures += 1;
-    setTimeout(() => main.dataset.socket && !socket && connect(), about(delay));
-    askWithin(about(RECONNECT));
+    setTimeout(connect, about(delay));
+    if (!document.hidden) askWithin(about(RECONNECT));
   };
+}
+
+// Gives up a socket, without waiting for its other end to agree.
+function hangUp() {
+  if (!socket) return;
+  const { onclose } = socket;
+  socket.onopen = socket.onmessage = socket.onclose = null;
+  socket.close();
+  onclose();
 }
 
 async function copy(text) {
@@ -217,24 +272,33 @@ async function copy(text) {
   }
 }
 
-document.addEventListener("click", async ({ target }) => {
+let saying;
+async function copied({ target }) {
   const button = target.closest?.("[data-copy]");
   if (!button || !(await copy(button.dataset.copy))) return;
   button.focus();
   const said = document.getElementById("said");
   said.textContent = main.dataset.copied;
-  setTimeout(() => (said.textContent = ""), 2_000);
-});
-document.addEventListener("visibilitychange", () => document.hidden || askWithin(0));
-addEventListener("pageshow", ({ persisted }) => persisted && askWithin(0));
-addEventListener("online", () => askWithin(0));
+  clearTimeout(saying);
+  saying = setTimeout(() => (said.textContent = ""), SAID);
+}
+
+// A code that did not come over a bad line is asked for again; a browser would not.
+function codeIsMissing({ target }) {
+  setTimeout(() => (target.src = target.getAttribute("src")), about(POLL));
+}
 
 if (main.dataset.socket) {
   dress();
   connect();
   setInterval(tick, 1_000);
+  document.addEventListener("click", copied);
+  main.addEventListener("error", codeIsMissing, true);
 }
-if (main.dataset.socket || main.dataset.again) {
+if (main.dataset.again) {
+  document.addEventListener("visibilitychange", () => document.hidden || isBack());
+  addEventListener("pageshow", ({ persisted }) => persisted && isBack());
+  addEventListener("online", isBack);
   // Only now: a browser in which something above fails shows a page that does not claim to be live.
   root.dataset.live = "on";
   askAgain();
