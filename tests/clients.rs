@@ -11,19 +11,19 @@
 
 #[path = "wallets/certificate.rs"]
 mod certificate;
+#[path = "clients/npm.rs"]
+mod npm;
 
 use std::{
-    fs,
-    io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bitcoincash::{
     ScriptBuf, Transaction, base58,
-    hashes::{Hash as _, hash160, sha256},
+    hashes::{Hash as _, hash160},
 };
 use regtest::{
     Daemon, Node as _, Purse, SimNode, SimOptions,
@@ -39,141 +39,20 @@ use crate::certificate::Certificate;
 /// Where the scripts are, and what they need.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
-/// The oldest Node that the libraries run on.
-const OLDEST_NODE: u32 = 18;
-
-/// How long an installation may take.
-const INSTALLATION: Duration = Duration::from_secs(900);
-
-/// What npm says when it does not reach its registry. Whatever else goes wrong is our fault, and not passed over.
-const UNREACHABLE: [&str; 12] = [
-    "ENOTFOUND",
-    "EAI_AGAIN",
-    "ECONNREFUSED",
-    "ECONNRESET",
-    "ETIMEDOUT",
-    "ENETUNREACH",
-    "EHOSTUNREACH",
-    "ERR_SOCKET_TIMEOUT",
-    "ENOTCACHED",
-    "E502",
-    "E503",
-    "E504",
-];
-
 /// The first byte of an address of a test network.
 const TEST_ADDRESS: u8 = 0x6f;
 
 /// The folder with the libraries, or why there is none.
 async fn libraries() -> Result<&'static Result<PathBuf, String>> {
     static LIBRARIES: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
-    LIBRARIES.get_or_try_init(install).await
-}
-
-async fn install() -> Result<Result<PathBuf, String>> {
-    let Some(node) = version("node").await? else { return Ok(Err("no node".to_owned())) };
-    let major = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < OLDEST_NODE) {
-        return Ok(Err(format!("node is {node}, not {OLDEST_NODE} or later")));
-    }
-    if version("npm").await?.is_none() {
-        return Ok(Err("no npm".to_owned()));
-    }
-    let lock = fs::read(Path::new(SCRIPTS).join("package-lock.json"))?;
-    let name = sha256::Hash::hash(&lock).to_string();
-    let folders = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
-    let folder = folders.join(name.get(..16).context("a hash")?);
-    if folder.is_dir() {
-        return Ok(Ok(folder));
-    }
-    // It gets its name when it is complete; another run may have been faster.
-    fs::create_dir_all(&folders)?;
-    let fresh = tempfile::tempdir_in(&folders)?;
-    for file in ["package.json", "package-lock.json", ".npmrc"] {
-        fs::copy(Path::new(SCRIPTS).join(file), fresh.path().join(file))?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args([
-        "ci",
-        "--omit=dev",
-        "--ignore-scripts",
-        "--prefer-offline",
-        "--fetch-retries=1",
-        "--fetch-timeout=60000",
-    ]);
-    let Some(done) = finish(npm.current_dir(fresh.path()), "", INSTALLATION).await? else {
-        return Ok(Err("npm went away".to_owned()));
-    };
-    if !done.success {
-        return match UNREACHABLE.iter().find(|code| done.complaints.contains(*code)) {
-            Some(code) => Ok(Err(format!("npm does not reach its registry ({code})"))),
-            None => bail!("npm ci failed:\n{}", done.complaints),
-        };
-    }
-    if fs::rename(fresh.path(), &folder).is_err() {
-        ensure!(folder.is_dir(), "{} could not be made", folder.display());
-    }
-    Ok(Ok(folder))
-}
-
-/// How a program ended, and what it wrote.
-struct Done {
-    success: bool,
-    output: String,
-    complaints: String,
-}
-
-/// Runs a program to its end; `None` if there is none of that name. One that takes too long is ended.
-async fn finish(command: &mut Command, input: &str, limit: Duration) -> Result<Option<Done>> {
-    let (mut given, mut output, mut complaints) =
-        (tempfile::tempfile()?, tempfile::tempfile()?, tempfile::tempfile()?);
-    given.write_all(input.as_bytes())?;
-    given.rewind()?;
-    let command = command.stdin(given).stdout(output.try_clone()?).stderr(complaints.try_clone()?);
-    let mut child = match command.spawn() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        child => child?,
-    };
-    let until = Instant::now() + limit;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > until {
-            child.kill()?;
-            child.wait()?;
-            bail!("{command:?} takes too long");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    let read = |file: &mut fs::File| {
-        let mut text = String::new();
-        file.rewind()?;
-        file.read_to_string(&mut text)?;
-        Ok::<_, io::Error>(text)
-    };
-    Ok(Some(Done {
-        success: status.success(),
-        output: read(&mut output)?,
-        complaints: read(&mut complaints)?,
-    }))
-}
-
-/// What a program says its version is, if there is one of that name.
-async fn version(program: &str) -> Result<Option<String>> {
-    let Some(done) = finish(Command::new(program).arg("--version"), "", Duration::from_secs(60)).await?
-    else {
-        return Ok(None);
-    };
-    ensure!(done.success, "{program}: {}", done.complaints);
-    Ok(Some(done.output.trim().to_owned()))
+    LIBRARIES.get_or_try_init(|| npm::install(Path::new(SCRIPTS))).await
 }
 
 /// Runs a script in the folder with the libraries, and gives what it printed.
 async fn run(folder: &Path, script: &str, job: &Value) -> Result<Value> {
     let mut node = Command::new("node");
     node.arg(Path::new(SCRIPTS).join(script)).current_dir(folder);
-    let done = finish(&mut node, &job.to_string(), Duration::from_secs(120)).await?.context("node")?;
+    let done = npm::finish(&mut node, &job.to_string(), Duration::from_secs(120)).await?.context("node")?;
     ensure!(done.success, "{script}: {}", done.complaints);
     serde_json::from_str(&done.output).with_context(|| format!("{script}: {}", done.complaints))
 }
@@ -367,18 +246,7 @@ async fn bitcore_payment_protocol_checks_the_certificate() -> Result<()> {
     Ok(())
 }
 
-/// The lock names no registry, private or not: whoever installs has one configured.
 #[test]
 fn the_lock_names_no_registry() -> Result<()> {
-    let lock: Value = serde_json::from_str(&fs::read_to_string(format!("{SCRIPTS}/package-lock.json"))?)?;
-    let packages = lock["packages"].as_object().context("packages")?;
-    ensure!(packages.len() > 100, "{}", packages.len());
-    for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
-        ensure!(package.get("resolved").is_none(), "{name} is bound to a registry");
-        ensure!(
-            package["integrity"].as_str().is_some_and(|hash| hash.starts_with("sha512-")),
-            "{name} has no hash"
-        );
-    }
-    Ok(())
+    npm::check_lock(Path::new(SCRIPTS))
 }
