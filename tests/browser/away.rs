@@ -102,8 +102,7 @@ in_browser!(a_payment_is_seen_without_a_socket, async |tab: &Tab| {
     shop.payer.pay(&*shop.node, &address, 10_000)?;
     tab.until_headline("Paid").await?;
     ensure!(tab.is_visible(".live").await? && !tab.is_visible(".lost span").await?, "the page is true");
-    let complaints = tab.complaints().await?;
-    ensure!(complaints.iter().any(|it| it.contains(NO_SOCKET)), "there was none: {complaints:?}");
+    tab.until_complaint(NO_SOCKET).await?;
     tab.check_marker().await
 });
 

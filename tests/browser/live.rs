@@ -85,3 +85,29 @@ in_browser!(the_time_to_pay_runs_out, async |tab: &Tab| {
     ensure!(!tab.is_visible(".copy").await?);
     tab.check_marker().await
 });
+
+in_browser!(the_page_is_asked_for_when_the_socket_says_so, async |tab: &Tab| {
+    tab.prepare(
+        "window.seen = [];
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(url) {
+                super(url);
+                this.addEventListener('open', () => seen.push('open'));
+                this.addEventListener('message', () => seen.push('message'));
+            }
+        };
+        const real = fetch;
+        window.fetch = (...request) => (seen.push('asked'), real(...request))",
+    )
+    .await?;
+    let mut shop = shop(&[]).await?;
+    let (id, address) = invoice(&mut shop, 10_000, json!({})).await?;
+    tab.open(&page(&shop, &id)).await?;
+    tab.until("open", "seen.includes('open')").await?;
+    shop.payer.pay(&*shop.node, &address, 10_000)?;
+    tab.until_headline("Paid").await?;
+    let seen = tab.value("seen.slice(0, 3)").await?;
+    ensure!(seen == json!(["open", "message", "asked"]), "{seen}");
+    Ok(())
+});

@@ -9,6 +9,8 @@
 //! * `away`: the server restarts, the socket is refused, the node goes away
 //! * `words`: what merchants and payers write is text, whatever they write
 //! * `hand`: copying, the keyboard, and a browser without scripts
+//! * `looks`: a phone and a till, light and dark; the pictures stay in `target/tmp/browser`
+//! * `access`: what axe-core finds, the rules of WCAG 2.2 up to AA
 //!
 //! # How it is driven
 //!
@@ -21,10 +23,15 @@
 //! `CHROMEDRIVER` and `CHROMIUM` name the programs; else they are looked for on `PATH`. Where there is none, each test
 //! says on standard error that it is skipped.
 
+#[path = "../clients/npm.rs"]
+mod npm;
+
+mod access;
 mod away;
 mod chrome;
 mod hand;
 mod live;
+mod looks;
 mod tab;
 mod words;
 

@@ -162,6 +162,18 @@ impl Tab {
         Ok(entries.map(ToString::to_string).collect())
     }
 
+    /// Waits until the browser complains of something; what it complained of before that is forgotten.
+    pub(crate) async fn until_complaint(&self, part: &str) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let mut complaints = Vec::new();
+        while !complaints.iter().any(|complaint: &String| complaint.contains(part)) {
+            ensure!(Instant::now() < until, "no complaint of {part}: {complaints:?}");
+            tokio::time::sleep(PAUSE).await;
+            complaints.extend(self.complaints().await?);
+        }
+        Ok(())
+    }
+
     /// Fails if the browser complained of something that nobody expected.
     pub(crate) async fn check_console(&self) -> Result<()> {
         let mut complaints = self.complaints().await?;

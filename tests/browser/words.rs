@@ -70,11 +70,7 @@ in_browser!(the_policy_stops_what_would_slip_through, async |tab: &Tab| {
         let place =
             "const it = document.createElement('div'); document.body.append(it); it.innerHTML = arguments[0]";
         tab.run_with(place, vec![json!(markup)]).await?;
-        let mut complaints = Vec::new();
-        while !complaints.iter().any(|it: &String| it.contains(directive)) {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            complaints.extend(tab.complaints().await?);
-        }
+        tab.until_complaint(directive).await?;
     }
     ensure!(tab.value("window.hacked").await? == Value::Null);
     Ok(())
