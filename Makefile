@@ -36,7 +36,8 @@ demo: install-deps ## a payment, start to end; NODE=bchn for a real node, ARGS=-
 	$(call stage,demo)
 	@$(TARGET)/debug/demo --node $(NODE) $(ARGS)
 
-test: install-deps ## format, lints, documentation, unit file, configuration, all tests
+test: ## format, lints, documentation, unit file, configuration, all tests
+	@scripts/install-deps browser
 	$(call stage,format)
 	@cargo fmt --all --check
 	$(call stage,unit file)
