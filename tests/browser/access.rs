@@ -1,7 +1,7 @@
 //! Barriers that a machine can find: axe-core looks at the page in its states, by day and by night.
 //!
-//! It is installed from npm like the client libraries of `tests/clients.rs`, and put into the page by chromedriver, which
-//! the policy of the page does not bind.
+//! It is installed from npm like the client libraries of `tests/clients.rs`, and put into the page by chromedriver,
+//! which the policy of the page does not bind.
 
 use std::{fs, path::Path};
 

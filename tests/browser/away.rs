@@ -24,9 +24,21 @@ const NODE_AWAY: &str =
 
 in_browser!(the_server_restarts, async |tab: &Tab| {
     tab.expect(UNREACHABLE);
+    tab.prepare(
+        "window.opened = 0;
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+            constructor(url) {
+                super(url);
+                this.addEventListener('open', () => opened++);
+            }
+        }",
+    )
+    .await?;
     let mut shop = shop(&[]).await?;
     let (id, address) = shop.invoice(10_000).await?;
     tab.open(&page(&shop, &id)).await?;
+    tab.until("a socket", "opened === 1").await?;
     ensure!(!tab.is_visible(".lost span").await?);
 
     shop.daemon.kill()?;
@@ -38,7 +50,7 @@ in_browser!(the_server_restarts, async |tab: &Tab| {
 
     shop.daemon.launch()?;
     tab.until_headline("Paid").await?;
-    tab.until("live", LIVE).await?;
+    tab.until("live, and a socket again", &format!("{LIVE} && opened === 2")).await?;
     ensure!(!tab.is_visible(".lost span").await? && tab.is_visible(".live").await?);
     shop.payer.mine(&*shop.node, 1)?;
     tab.until_headline("Paid and confirmed").await?;
@@ -49,7 +61,7 @@ in_browser!(the_time_to_pay_runs_out_while_the_server_is_away, async |tab: &Tab|
     tab.expect(UNREACHABLE);
     let mut shop = shop(&[]).await?;
     let address = shop.payee.new_address()?;
-    let body = json!({"outputs": [{"address": address, "amount": 10_000}], "expires_in": 12});
+    let body = json!({"outputs": [{"address": address, "amount": 10_000}], "expires_in": 15});
     let id = id(&shop.create(&body).await?)?;
     tab.open(&page(&shop, &id)).await?;
     ensure!(tab.is_visible("#pay img.qr").await? && tab.is_visible("#state p").await?);
@@ -103,6 +115,17 @@ in_browser!(a_payment_is_seen_without_a_socket, async |tab: &Tab| {
     tab.until_headline("Paid").await?;
     ensure!(tab.is_visible(".live").await? && !tab.is_visible(".lost span").await?, "the page is true");
     tab.until_complaint(NO_SOCKET).await?;
+    tab.check_marker().await
+});
+
+// Something on the way swallows the upgrade: it is neither agreed to nor refused.
+in_browser!(a_payment_is_seen_while_the_socket_hangs, async |tab: &Tab| {
+    tab.prepare("window.WebSocket = class { static OPEN = 1; readyState = 0; close() {} }").await?;
+    let mut shop = shop(&[]).await?;
+    let (id, address) = shop.invoice(10_000).await?;
+    tab.open(&page(&shop, &id)).await?;
+    shop.payer.pay(&*shop.node, &address, 10_000)?;
+    tab.until_headline("Paid").await?;
     tab.check_marker().await
 });
 

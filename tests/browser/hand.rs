@@ -93,7 +93,7 @@ in_browser!(the_ways_to_pay_by_keyboard, async |tab: &Tab| {
         tab.press(Key::Tab).await?;
     }
     ensure!(tab.is_visible(".by-link").await? && !tab.is_visible(".by-any").await?);
-    let outline = "getComputedStyle(document.querySelector('label[for=' + document.activeElement.id + ']')).outlineStyle";
+    let outline = "getComputedStyle(document.activeElement.labels[0]).outlineStyle";
     ensure!(tab.value(outline).await? == "solid", "the focus is to be seen");
     tab.press(Key::Right).await?;
     let chosen = async || {

@@ -1,10 +1,15 @@
 //! What happens to an invoice is seen without the page being loaded anew.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use regtest::{Shop, shop::id};
 use serde_json::{Value, json};
 
 use crate::{in_browser, page, shop, tab::Tab};
+
+/// A page with a socket that says nothing looks after a minute.
+const SOON: Duration = Duration::from_secs(40);
 
 /// An invoice to a fresh address with further terms. Gives its id and the address.
 async fn invoice(shop: &mut Shop, satoshis: u64, terms: Value) -> Result<(String, String)> {
@@ -70,7 +75,7 @@ in_browser!(a_payment_in_part_asks_for_the_rest, async |tab: &Tab| {
 
 in_browser!(the_time_to_pay_runs_out, async |tab: &Tab| {
     let mut shop = shop(&[]).await?;
-    let (id, _) = invoice(&mut shop, 10_000, json!({"expires_in": 12})).await?;
+    let (id, _) = invoice(&mut shop, 10_000, json!({"expires_in": 15})).await?;
     tab.open(&page(&shop, &id)).await?;
     tab.run("window.readings = new Set()").await?;
     let read = "readings.add(document.querySelector('#left')?.textContent).size > 2";
@@ -106,7 +111,7 @@ in_browser!(the_page_is_asked_for_when_the_socket_says_so, async |tab: &Tab| {
     tab.open(&page(&shop, &id)).await?;
     tab.until("open", "seen.includes('open')").await?;
     shop.payer.pay(&*shop.node, &address, 10_000)?;
-    tab.until_headline("Paid").await?;
+    tab.until_within(SOON, "paid", "document.querySelector('h1').textContent === 'Paid'").await?;
     let seen = tab.value("seen.slice(0, 3)").await?;
     ensure!(seen == json!(["open", "message", "asked"]), "{seen}");
     Ok(())

@@ -16,9 +16,9 @@
 //!
 //! `chrome` starts chromedriver and through it one browser for each test, with a folder of its own; at most two of them
 //! run at a time. Both end with the test, however that ends: the browser hangs on a pipe of chromedriver, and goes when
-//! that goes. `tab` is the page as a test sees it. It waits for what is to be seen and never for a time, and in the end it
-//! reads the browser's console: an error there, or something that the policy had to stop, fails the test, unless the test
-//! caused it and says so.
+//! that goes. `tab` is the page as a test sees it. It waits for what is to be seen and never for a time, and in the end
+//! it reads the browser's console: an error there, or something that the policy had to stop, fails the test, unless the
+//! test caused it and says so.
 //!
 //! `CHROMEDRIVER` and `CHROMIUM` name the programs; else they are looked for on `PATH`. Where there is none, each test
 //! says on standard error that it is skipped.
