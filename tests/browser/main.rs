@@ -10,6 +10,7 @@
 //! * `words`: what merchants and payers write is text, whatever they write
 //! * `hand`: copying, the keyboard, and a browser without scripts
 //! * `looks`: a phone and a till, light and dark; the pictures stay in `target/tmp/browser`
+//! * `demo`: the page of the demo, which has that of an invoice in a frame
 //! * `access`: what axe-core finds, the rules of WCAG 2.2 up to AA
 //!
 //! # How it is driven
@@ -23,12 +24,15 @@
 //! `CHROMEDRIVER` and `CHROMIUM` name the programs; else they are looked for on `PATH`. Where there is none, each test
 //! says on standard error that it is skipped.
 
+#[path = "../../regtest/tests/demo/runner.rs"]
+mod demo_runner;
 #[path = "../clients/npm.rs"]
 mod npm;
 
 mod access;
 mod away;
 mod chrome;
+mod demo;
 mod hand;
 mod live;
 mod looks;

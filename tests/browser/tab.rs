@@ -45,6 +45,14 @@ impl Tab {
         Ok(())
     }
 
+    /// From now on sees what is in a frame of the page, by its place; `None` for the page itself.
+    pub(crate) async fn enter_frame(&self, place: Option<u16>) -> Result<()> {
+        match place {
+            Some(place) => Ok(self.client.enter_frame(place).await?),
+            None => Ok(self.client.enter_parent_frame().await?),
+        }
+    }
+
     /// Runs statements in the page. What they return comes back; a promise is waited for.
     pub(crate) async fn run(&self, statements: &str) -> Result<Value> {
         self.run_with(statements, vec![]).await
