@@ -70,7 +70,8 @@ macro_rules! messages {
 messages! {
     language direction
     waiting waiting_text under_way under_way_text held held_text partial partial_text
-    partial_whole_text paid paid_text paid_at_once_text paid_in_blocks_text doubtful
+    partial_whole_text paid paid_text paid_at_once_text paid_in_blocks_text paid_late
+    doubtful
     doubtful_text confirmed confirmed_text expired over_text expired_text cancelled cancelled_text
     node_away another_under_way reverted contested late overpaid tokens_overpaid kept test_network
     amount missing coin satoshis asked received with_tokens memo time_left days_left hours_left minutes_left

@@ -34,6 +34,8 @@ pub(super) enum State {
     Partial,
     /// It is paid.
     Paid,
+    /// It is paid, after its time was over: whether that is taken is the merchant's word.
+    Late,
     /// It is paid, and something that is not in a block yet may undo that.
     Doubtful,
     /// It is paid for good.
@@ -48,7 +50,7 @@ pub(super) enum State {
 
 impl State {
     fn of(statement: &Statement, standing: &Standing, now: Timestamp) -> Self {
-        let contested = statement.state.double_spend != DoubleSpend::None;
+        let contested = is_contested(statement, standing);
         let holds = statement.credits.iter().any(|credit| credit.state == CreditState::Held);
         match (standing.status, &standing.settlement) {
             (Status::Cancelled, _) => Self::Cancelled,
@@ -65,6 +67,7 @@ impl State {
             (Status::Paid | Status::Confirmed, Some(settlement)) if contested && !settlement.in_blocks => {
                 Self::Doubtful
             }
+            (Status::Paid | Status::Confirmed, Some(settlement)) if settlement.late => Self::Late,
             (Status::Confirmed, _) if statement.invoice.confirmations_required > 0 => Self::Confirmed,
             (Status::Paid | Status::Confirmed, _) => Self::Paid,
         }
@@ -77,7 +80,7 @@ impl State {
 
     /// Whether everything that was asked for has come.
     fn is_paid(self) -> bool {
-        matches!(self, Self::Paid | Self::Doubtful | Self::Confirmed)
+        matches!(self, Self::Paid | Self::Late | Self::Doubtful | Self::Confirmed)
     }
 
     /// Whether somebody waits for a payment to be noticed.
@@ -94,7 +97,8 @@ impl State {
             _ if !watched => 10,
             _ if is_claimed => 5,
             Self::UnderWay | Self::Held | Self::Over => 5,
-            Self::Waiting | Self::Partial | Self::Paid | Self::Doubtful => 60,
+            Self::Waiting | Self::Partial => 30,
+            Self::Paid | Self::Late | Self::Doubtful => 60,
         }
     }
 
@@ -102,7 +106,7 @@ impl State {
     pub(super) fn tone(self) -> &'static str {
         match self {
             Self::Waiting | Self::UnderWay | Self::Held => "wait",
-            Self::Partial | Self::Doubtful => "warn",
+            Self::Partial | Self::Late | Self::Doubtful => "warn",
             Self::Paid | Self::Confirmed => "good",
             Self::Over | Self::Expired | Self::Cancelled => "stop",
         }
@@ -115,6 +119,7 @@ impl State {
             Self::Held => &words.held,
             Self::Partial => &words.partial,
             Self::Paid => &words.paid,
+            Self::Late => &words.paid_late,
             Self::Doubtful => &words.doubtful,
             Self::Confirmed => &words.confirmed,
             Self::Over | Self::Expired => &words.expired,
@@ -133,6 +138,7 @@ impl State {
             Self::Paid if statement.invoice.confirmations_required == 0 => &words.paid_at_once_text,
             Self::Paid if in_blocks => &words.paid_in_blocks_text,
             Self::Paid => &words.paid_text,
+            Self::Late => &words.late,
             Self::Doubtful => &words.doubtful_text,
             Self::Confirmed => &words.confirmed_text,
             Self::Over => &words.over_text,
@@ -140,6 +146,29 @@ impl State {
             Self::Cancelled => &words.cancelled_text,
         }
     }
+}
+
+/// Whether another transaction spends the coins of one that settles it, or would help to, and that is in no block yet.
+fn is_contested(statement: &Statement, standing: &Standing) -> bool {
+    statement.credits.iter().any(|credit| {
+        let settles = |settlement: &Settlement| settlement.txids.contains(&credit.outpoint.txid);
+        matches!(credit.state, CreditState::Mempool | CreditState::Held)
+            && credit.risk.double_spend != DoubleSpend::None
+            && standing.settlement.as_ref().is_none_or(settles)
+    })
+}
+
+/// What is missing, in satoshis. Of an output that asks for tokens all of it is, once too little came.
+fn missing(statement: &Statement, standing: &Standing) -> u64 {
+    let outputs = statement.invoice.outputs.iter().zip(&standing.outputs);
+    let missing = outputs.map(|(required, standing)| match standing {
+        OutputStanding { satisfied: true, .. } => 0,
+        OutputStanding { credited, .. } if required.token.is_none() => {
+            required.satoshis.saturating_sub(*credited)
+        }
+        OutputStanding { .. } => required.satoshis,
+    });
+    missing.fold(0, u64::saturating_add)
 }
 
 /// Whether something came that counts, so that only the rest is to be paid. Tokens do not add up: what came with too few
@@ -158,6 +187,8 @@ pub(super) struct Way<'a> {
     pub(super) name: &'static str,
     /// What a wallet opens.
     pub(super) uri: String,
+    /// How much somebody types into a wallet that reads no link, if that is all there is to it.
+    pub(super) amount: Option<Amount>,
     /// What comes after `qr.svg` in the path of its code. Another code has another path: a browser that has drawn one
     /// does not ask for it again.
     pub(super) query: String,
@@ -200,11 +231,12 @@ impl<'a> Ways<'a> {
         if !has_rest(statement, standing) {
             let (alt, text) = (words.qr.as_str(), words.scan.as_str());
             let uri = payment_uri(invoice, settings);
-            let first = Way { name: "by-link", uri, query: String::new(), alt, text };
+            let first = Way { name: "by-link", uri, amount: None, query: String::new(), alt, text };
             let (alt, text) = (words.qr_any_wallet.as_str(), words.any_wallet_text.as_str());
             let second = bip21_uri(invoice, settings).map(|uri| {
                 let query = "?uri=bip21".to_owned();
-                Way { name: "by-any", uri, query, alt, text }
+                let amount = Some(Amount::new(invoice.required_satoshis()));
+                Way { name: "by-any", uri, amount, query, alt, text }
             });
             return Self::Whole(first, second);
         }
@@ -213,7 +245,8 @@ impl<'a> Ways<'a> {
                 let exact = satoshis == standing.underpaid;
                 let text = if exact { &words.rest_text } else { &words.rest_least_text };
                 let query = format!("?uri=rest&satoshis={satoshis}");
-                Self::Rest(Way { name: "rest", uri, query, alt: &words.qr_rest, text })
+                let amount = Some(Amount::new(satoshis));
+                Self::Rest(Way { name: "rest", uri, amount, query, alt: &words.qr_rest, text })
             }
             None => Self::ByHand,
         }
@@ -364,11 +397,14 @@ pub(super) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// The amount that a payer types into a wallet, if there is anything to pay. What several outputs ask for in all is
-    /// nothing to send to any of them.
+    /// The amount that a payer types into a wallet, if that is a way to pay.
     pub(super) fn amount_to_copy(&self) -> Option<String> {
-        let amount = self.missing.as_ref().unwrap_or(&self.asked);
-        (self.ways.are_there() && self.outputs.len() == 1).then(|| amount.coins())
+        let way = match &self.ways {
+            Ways::Whole(_, second) => second.as_ref(),
+            Ways::Rest(way) => Some(way),
+            Ways::None | Ways::ByHand => None,
+        };
+        way?.amount.as_ref().map(Amount::coins)
     }
 
     /// What the page says at a moment. `watched` is whether a payment of this moment would be noticed.
@@ -392,12 +428,13 @@ impl<'a> Page<'a> {
             text: state.text(statement, &standing, words),
             notices: notices(state, statement, &standing, watched, settings.network, words),
             asked: Amount::new(invoice.required_satoshis()),
-            missing: some(standing.underpaid).filter(|_| in_part && state.is_open()),
+            missing: some(missing(statement, &standing))
+                .filter(|_| in_part && state.is_open() && has_rest(statement, &standing)),
             received: some(standing.amount_paid).filter(|_| in_part),
             with_tokens: invoice.outputs.iter().any(|output| output.token.is_some()),
             memo: invoice.memo.as_deref().filter(|memo| !memo.is_empty()),
             expires: invoice.expires.into(),
-            is_over: now > invoice.expires,
+            is_over: now > invoice.expires && state != State::Held,
             time_left: state.is_open().then(|| time_left(invoice.expires.since(now), words)),
             ways: Ways::of(state, statement, &standing, settings, words),
             outputs: outputs
@@ -428,7 +465,7 @@ fn notices(
         |text: &str, satoshis: u64| fill(text, &[("amount", &Amount::new(satoshis).in_words(words))]);
     let is_settled = standing.settlement.is_some();
     let lost = statement.credits.iter().any(|credit| credit.state == CreditState::Lost);
-    let contested = statement.state.double_spend != DoubleSpend::None;
+    let contested = is_contested(statement, standing);
     let tokens_over = standing.outputs.iter().any(|output| output.token_overpaid > 0);
     let is_paid = state.is_paid();
     let late = standing.settlement.as_ref().is_some_and(|settlement| settlement.late);
@@ -444,7 +481,7 @@ fn notices(
     } else if !is_settled && contested {
         notices.push(words.contested.clone());
     }
-    if is_paid && late {
+    if state == State::Doubtful && late {
         notices.push(words.late.clone());
     }
     if is_paid && standing.overpaid > 0 {

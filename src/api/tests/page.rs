@@ -205,6 +205,7 @@ async fn what_is_paid_in_part() {
     let html = server.page(&id).await;
     assert_says(&html, &["Still missing 0.00000100 BCH", "a little more than is missing"]);
     assert_eq!(links(&html), [format!("{}?amount=0.00000546", address(1))]);
+    assert!(html.contains("data-copy=\"0.00000546\""), "what is copied is what the network carries: {html}");
     assert_ne!(code(&html), path, "a browser that shows the one code asks for the other");
 
     // Of two outputs no link says what is missing of which.
@@ -233,6 +234,29 @@ async fn what_is_paid_in_part() {
         &["Paid in part", "it cannot be completed", "Amount 0.00001000 BCH", "must come in one payment"],
     );
     assert_eq!(links(&html), [format!("bchreg:?r=https://pay.example/i/{tokens}")]);
+
+    // The tokens came, and with them too little: the satoshis that are missing would not complete it either.
+    let output = json!({"address": address(5), "amount": 1000, "token": {"category": category, "amount": 5}});
+    let short = server.create(&json!({ "outputs": [output] })).await;
+    server.world.observe(&paying_tokens(5, (5, 600), 5)).await;
+    let html = server.page(&short).await;
+    assert_says(&html, &["it cannot be completed", "Amount 0.00001000 BCH", "Received0.00000600 BCH"]);
+    assert!(!text(&html).contains("Still missing") && !html.contains("Copy amount"), "{html}");
+
+    // Beside an output that is paid, all of one with tokens is missing.
+    let outputs = json!([
+        asking(6, 700)["outputs"][0],
+        {"address": address(7), "amount": 2000, "token": {"category": category, "amount": 5}},
+    ]);
+    let mixed = server.create(&json!({ "outputs": outputs })).await;
+    server.world.observe(&paying(6, &[(6, 700)])).await;
+    let html = server.page(&mixed).await;
+    assert_says(
+        &html,
+        &["Still missing 0.00002000 BCH", "0.00002000 BCH (2000 satoshis) and the tokens missing"],
+    );
+    server.world.observe(&paying_tokens(7, (7, 900), 5)).await;
+    assert_says(&server.page(&mixed).await, &["Still missing 0.00002000 BCH", "must come in one payment"]);
 
     // Time passes.
     server.world.move_clock(1801);
@@ -304,6 +328,27 @@ async fn what_was_spent_twice() {
 }
 
 #[tokio::test]
+async fn what_is_in_a_block_is_not_in_doubt() {
+    let server = Setup::new().start().await;
+    server.world.block(100, &[]).await;
+    let id = server.create(&asking(1, 1000)).await;
+    let first = paying(7, &[(1, 400)]);
+    server.world.observe(&first).await;
+    server.world.act(Action::Proven { txids: vec![first.txid()] }).await;
+    let doubt = "A payment for this invoice is in doubt";
+    assert_says(&server.page(&id).await, &["Paid in part", doubt]);
+    server.world.block(101, &[&first]).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Paid in part"]);
+    assert!(!html.contains(doubt), "{html}");
+    // Nothing speaks against the rest.
+    server.world.observe(&paying(8, &[(1, 600)])).await;
+    let html = server.page(&id).await;
+    assert_says(&html, &["Paid The payment arrived"]);
+    assert!(html.contains("class=\"state good\""), "{html}");
+}
+
+#[tokio::test]
 async fn what_came_late_or_too_late() {
     let server = Setup::new().start().await;
     let [late, never] = [server.create(&asking(1, 1000)).await, server.create(&asking(2, 1000)).await];
@@ -316,7 +361,10 @@ async fn what_came_late_or_too_late() {
     }
     server.world.act(Action::Tick { judge_expiry: true }).await;
     server.world.observe(&paying(1, &[(1, 1000)])).await;
-    assert_says(&server.page(&late).await, &["Paid", "The payment came after the time to pay was over."]);
+    let html = server.page(&late).await;
+    assert_says(&html, &["Paid late The payment came after the time to pay was over."]);
+    assert!(html.contains("class=\"state warn\""), "a glance must not take it for paid");
+    assert!(!text(&html).contains("You do not need to pay"), "{html}");
     let html = server.page(&never).await;
     assert_says(&html, &["Expired", "ask the merchant for a new invoice"]);
     assert_asks_for_nothing(&html);
@@ -363,6 +411,11 @@ async fn what_is_held_is_not_paid_twice() {
     assert!(!text(&page).contains("Expired"), "{page}");
     server.world.act(Action::Proven { txids: vec![tx.txid()] }).await;
     assert_says(&server.page(&id).await, &["Payment being checked", "another one spends the same coins"]);
+    // While it is held, it does not expire.
+    server.world.move_clock(1801);
+    let page = server.page(&id).await;
+    assert_says(&page, &["Payment being checked"]);
+    assert!(!text(&page).contains("Expired"), "{page}");
 }
 
 #[tokio::test]
@@ -511,8 +564,8 @@ async fn what_its_script_is_told() {
     };
     let now = "2026-11-23T02:43:49.099Z";
     let socket = format!("ws/jpp/invoice/{id}/");
-    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 60"));
-    assert_eq!(told(&format!("/jpp/i/bitpay/{id}/")).await, format!("../../../../{socket} 1 {now} 60"));
+    assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 30"));
+    assert_eq!(told(&format!("/jpp/i/bitpay/{id}/")).await, format!("../../../../{socket} 1 {now} 30"));
     // A payment is under way: no event tells when that is over.
     node.refuse(Some((-1, "away")));
     let body = json!({"raw_tx_hex": hex_of(&paying(7, &[(1, 1000)]))});

@@ -1,6 +1,6 @@
 // Keeps an open page true.
 //
-// The server draws the page, and nothing of an invoice is drawn here. Whenever something may have changed, the page is
+// The server draws the page, and nothing of an invoice is drawn here but that its time is over. Whenever something may have changed, the page is
 // asked for again, and where the new one differs, the one that is shown becomes like it: focus, selection and the
 // chosen tab stay. The WebSocket only says when to ask; where there is none, the page is asked for every few seconds.
 //
@@ -211,6 +211,7 @@ function isOver() {
 // The page is seen again, or the machine woke up. Nobody knows what was missed, nor whether the socket still leads
 // anywhere.
 function isBack() {
+  ticked = Date.now();
   hangUp();
   askWithin(0);
 }
@@ -231,6 +232,12 @@ function connect() {
     opened = performance.now();
     // What happened meanwhile comes as events; what is no event does not.
     if (failures) askWithin(0);
+    else if (!asking && due - performance.now() > SPACING) {
+      // It was to be asked for as if there were no socket.
+      clearTimeout(timer);
+      due = Infinity;
+      askAgain();
+    }
   };
   socket.onmessage = ({ data }) => {
     told = JSON.parse(data).n;
@@ -246,13 +253,13 @@ function connect() {
   };
 }
 
-// Gives up a socket, without waiting for its other end to agree.
+// Gives up a socket for another one, without waiting for its other end to agree.
 function hangUp() {
-  if (!socket) return;
-  const { onclose } = socket;
-  socket.onopen = socket.onmessage = socket.onclose = null;
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  socket.onmessage = socket.onclose = null;
   socket.close();
-  onclose();
+  socket = undefined;
+  setTimeout(connect, about(RECONNECT));
 }
 
 async function copy(text) {
@@ -284,7 +291,7 @@ async function copied({ target }) {
 }
 
 // A code that did not come over a bad line is asked for again; a browser would not.
-function codeIsMissing({ target }) {
+function isMissing({ target }) {
   setTimeout(() => (target.src = target.getAttribute("src")), about(POLL));
 }
 
@@ -293,7 +300,11 @@ if (main.dataset.socket) {
   connect();
   setInterval(tick, 1_000);
   document.addEventListener("click", copied);
-  main.addEventListener("error", codeIsMissing, true);
+  main.addEventListener("error", isMissing, true);
+  // This came later than the codes, and may have missed that one did not come.
+  for (const image of main.querySelectorAll("img")) {
+    if (image.complete && !image.naturalWidth) isMissing({ target: image });
+  }
 }
 if (main.dataset.again) {
   document.addEventListener("visibilitychange", () => document.hidden || isBack());
