@@ -60,11 +60,11 @@ fn programs() -> Result<(PathBuf, PathBuf), &'static str> {
 }
 
 fn find(variable: &str, names: &[&str]) -> Option<PathBuf> {
-    if let Some(named) = env::var_os(variable) {
-        return Some(PathBuf::from(named)).filter(|path| path.is_file());
-    }
+    let named = env::var(variable).ok();
+    let names = named.as_deref().map_or_else(|| names.to_vec(), |name| vec![name]);
     let path = env::var_os("PATH")?;
     let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    // A path from the root stays what it is, whatever it is joined to.
     let mut files = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     files.find(|file| file.is_file())
 }

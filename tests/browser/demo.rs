@@ -23,6 +23,7 @@ in_browser!(the_demo_pays_on_its_page, async |tab: &Tab| {
     invoice_says("Paid").await?;
     tab.click("button[formaction=mine]").await?;
     invoice_says("Paid and confirmed").await?;
+    demo.until("payment_confirmed with 1 confirmation(s)")?;
     tab.check_marker().await?;
     tab.check_console().await?;
     // When the demo ends, the page stays open, and says that it hears nothing any more.

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{in_browser, page, shop, tab::Tab};
 
-/// A page with a socket that says nothing looks after a minute.
-const SOON: Duration = Duration::from_secs(40);
+/// A page with a socket that says nothing looks after half a minute.
+const SOON: Duration = Duration::from_secs(20);
 
 /// An invoice to a fresh address with further terms. Gives its id and the address.
 async fn invoice(shop: &mut Shop, satoshis: u64, terms: Value) -> Result<(String, String)> {
@@ -75,10 +75,10 @@ in_browser!(a_payment_in_part_asks_for_the_rest, async |tab: &Tab| {
 
 in_browser!(the_time_to_pay_runs_out, async |tab: &Tab| {
     let mut shop = shop(&[]).await?;
-    let (id, _) = invoice(&mut shop, 10_000, json!({"expires_in": 15})).await?;
+    let (id, _) = invoice(&mut shop, 10_000, json!({"expires_in": 30})).await?;
     tab.open(&page(&shop, &id)).await?;
     tab.run("window.readings = new Set()").await?;
-    let read = "readings.add(document.querySelector('#left')?.textContent).size > 2";
+    let read = "readings.add(document.querySelector('#left').textContent).size > 2";
     tab.until("three times", read).await?;
     let readings = tab.value("[...readings]").await?;
     for reading in readings.as_array().context("readings")? {

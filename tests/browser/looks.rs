@@ -72,7 +72,11 @@ in_browser!(on_every_screen, async |tab: &Tab| {
             for scheme in SCHEMES {
                 set_scheme(tab, scheme).await?;
                 let picture = format!("{name}-{screen}-{scheme}");
-                tab.until(&picture, "[...document.images].every((it) => it.complete)").await?;
+                tab.until(
+                    &picture,
+                    "[...document.images].every((it) => it.naturalWidth > 0 || !it.checkVisibility())",
+                )
+                .await?;
                 check_widths(tab, width).await.with_context(|| picture.clone())?;
                 grounds.push(tab.value("getComputedStyle(document.body).backgroundColor").await?);
                 take(tab, &picture).await?;

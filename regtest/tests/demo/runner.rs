@@ -4,18 +4,24 @@ use std::{
     io::{BufRead as _, BufReader, Lines, Write as _},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
-    time::Duration,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+use parking_lot::Mutex;
 use regtest::node::skipped;
 
-/// How often an end of the demo is looked for, a tenth of a second apart.
-const LOOKS: u32 = 600;
+/// How long a demo may take. One that takes longer waits for what does not come; it is ended, and says nothing more.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The pause between two looks whether it ended.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The demo as a child.
 pub(crate) struct Demo {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     keyboard: Option<ChildStdin>,
     said: Lines<BufReader<ChildStdout>>,
 }
@@ -29,7 +35,11 @@ impl Demo {
         }
         let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let said = BufReader::new(child.stdout.take().context("a pipe")?).lines();
-        Ok(Some(Self { keyboard: child.stdin.take(), child, said }))
+        let keyboard = child.stdin.take();
+        let child = Arc::new(Mutex::new(child));
+        let watched = child.clone();
+        thread::spawn(move || watch(&watched));
+        Ok(Some(Self { keyboard, child, said }))
     }
 
     /// What it says up to a line that contains something, this line included.
@@ -65,7 +75,12 @@ impl Demo {
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
-        Ok(self.child.wait()?)
+        loop {
+            if let Some(status) = self.child.lock().try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -73,13 +88,19 @@ impl Drop for Demo {
     fn drop(&mut self) {
         // Without a keyboard it goes on to its end, and ends its own child.
         self.take_keyboard();
-        for _ in 0..LOOKS {
-            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.wait();
     }
+}
+
+/// Ends a child that takes too long.
+fn watch(child: &Mutex<Child>) {
+    let until = Instant::now() + LIMIT;
+    while Instant::now() < until {
+        if !matches!(child.lock().try_wait(), Ok(None)) {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+    // It may have ended by itself.
+    let _ = child.lock().kill();
 }
