@@ -152,3 +152,35 @@ in_browser!(an_unknown_invoice_has_a_page, async |tab: &Tab| {
     ensure!(!tab.is_visible(".live, .lost span, #pay").await?);
     Ok(())
 });
+
+// No browser can be made to wait until a disk fails, so here its answers are put together from those there are: a page
+// that says what is wrong and when to look again, and in the end the invoice.
+in_browser!(what_was_away_comes_back, async |tab: &Tab| {
+    tab.expect("the server responded with a status of 404");
+    let mut shop = shop(&[]).await?;
+    let (id, _) = shop.invoice(10_000).await?;
+    let stand_in = "
+        const away = (main) => {
+            if (main && !main.dataset.socket) main.dataset.again = 1;
+        };
+        new MutationObserver(() => away(document.querySelector('main')))
+            .observe(document, {childList: true, subtree: true});
+        window.statuses = [];
+        const real = fetch;
+        window.fetch = async (url, ...rest) => {
+            const status = window.back ? 200 : 503;
+            statuses.push(status);
+            const text = await (await real(window.back ? 'INVOICE' : url, ...rest)).text();
+            const page = new DOMParser().parseFromString(text, 'text/html');
+            away(page.querySelector('main'));
+            return new Response(page.documentElement.outerHTML, {status});
+        }";
+    tab.prepare(&stand_in.replace("INVOICE", &id)).await?;
+    tab.open(&page(&shop, "2c442fff579b4dee995e4640c452258c")).await?;
+    tab.until("asked", "statuses.length >= 2").await?;
+    ensure!(tab.is_visible(".live").await? && tab.text("h1").await? == "Invoice not found");
+    tab.check_marker().await?;
+    // The page of the invoice has another frame: it is loaded.
+    tab.run("window.back = true").await?;
+    tab.until("loaded anew", "!window.marker").await
+});
