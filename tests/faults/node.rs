@@ -30,7 +30,7 @@ async fn a_node_that_is_restarted_costs_no_payment() -> Result<()> {
             stream.flow(&mut shop, PAYMENTS).await?;
             shop.node.stop()?;
             // Customers come while it is away, too.
-            stream.flow(&mut shop, 4).await?;
+            stream.crowd(&mut shop, 4).await?;
             shop.node.start()?;
         }
         stream.flow(&mut shop, PAYMENTS).await?;

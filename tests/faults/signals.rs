@@ -246,7 +246,7 @@ async fn connections_that_stall_cost_no_payment() -> Result<()> {
 
         // The node does not answer either, for longer than anybody waits for it.
         rpc.stall(true);
-        stream.flow(&mut shop, 10).await?;
+        stream.crowd(&mut shop, 10).await?;
         deaf(&shop).await?;
         rpc.stall(false);
         stream.flow(&mut shop, 10).await?;

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use bitcoincash::{Transaction, consensus};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::Mutex;
 use proptest::{
     prelude::Rng as _,
     test_runner::{RngAlgorithm, TestRng},
@@ -96,11 +97,23 @@ impl Stream {
         Ok(())
     }
 
-    /// One more customer comes; sometimes a block, too.
+    /// So many more come, however many are there: where nothing is answered, nobody leaves to make room.
+    pub(crate) async fn crowd(&mut self, shop: &mut Shop, payments: u64) -> Result<()> {
+        for _ in 0..payments {
+            self.begin(shop).await?;
+        }
+        Ok(())
+    }
+
+    /// One more customer comes once there is room; sometimes a block, too.
     pub(crate) async fn step(&mut self, shop: &mut Shop) -> Result<()> {
         while self.under_way.len() >= CUSTOMERS {
             self.join_one().await?;
         }
+        self.begin(shop).await
+    }
+
+    async fn begin(&mut self, shop: &mut Shop) -> Result<()> {
         let address = shop.payee.new_address()?;
         let payment = Payment::new(address.as_str(), PRICE);
         let options = PayOptions { confirmed_only: true, ..PayOptions::default() };
@@ -110,12 +123,17 @@ impl Stream {
             node: shop.node.clone(),
             transaction: shop.payer.wallet.pay(&[payment], options)?,
             address,
+            last: Arc::default(),
         };
         self.begun += 1;
         let by_pay = self.chance.below(2) == 0;
         self.under_way.spawn(async move {
             let what = format!("payment {} by {}", customer.number, if by_pay { "pay" } else { "the node" });
-            tokio::time::timeout(PATIENCE, customer.pays(by_pay)).await.context("no end")?.context(what)
+            let (daemon, last) = (customer.daemon.clone(), customer.last.clone());
+            match tokio::time::timeout(PATIENCE, customer.pays(by_pay)).await {
+                Ok(made) => made.context(what),
+                Err(_) => bail!("no end of {what}; {}\n{}", last.lock(), daemon.log()),
+            }
         });
         if self.chance.below(BLOCK) == 0 {
             // A node that is away mines nothing.
@@ -226,6 +244,8 @@ struct Customer {
     node: Arc<dyn Node>,
     transaction: Transaction,
     address: String,
+    /// What it asked last, and what it was told.
+    last: Arc<Mutex<String>>,
 }
 
 impl Customer {
@@ -247,7 +267,7 @@ impl Customer {
         loop {
             match api.post("/jpp/invoices/", &body).await {
                 Ok(answer) if answer.status == 201 => return answer.json(),
-                other => wait_after(other).await?,
+                other => self.wait_after("creation", other).await?,
             }
         }
     }
@@ -264,16 +284,28 @@ impl Customer {
                     ensure!(paid && invoice["payment"]["txid"] == made.txid.as_str(), "{invoice}");
                     return Ok(());
                 }
-                other => wait_after(other).await?,
+                other => self.wait_after("submission", other).await?,
             }
         }
+    }
+
+    /// Waits before a request is repeated, if that makes sense.
+    async fn wait_after(&self, request: &str, answer: Result<Answer>) -> Result<()> {
+        *self.last.lock() = format!("the last {request}: {answer:?}");
+        match answer {
+            Ok(answer) if answer.status != 503 => bail!("{answer:?}"),
+            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        Ok(())
     }
 
     async fn sends(&self) -> Result<()> {
         loop {
             match self.node.send(&consensus::serialize(&self.transaction)) {
                 Ok(_) => return Ok(()),
-                Err(failure) if failure.code == RpcFailure::UNREACHABLE || failure.code == -28 => {}
+                Err(failure) if failure.code == RpcFailure::UNREACHABLE || failure.code == -28 => {
+                    *self.last.lock() = format!("the last sending: {failure:?}");
+                }
                 // It took it, and died before it answered.
                 Err(failure) if failure.message.contains("txn-already-") || failure.code == -27 => {
                     return Ok(());
@@ -283,15 +315,6 @@ impl Customer {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-}
-
-/// Waits before a request is repeated, if that makes sense.
-async fn wait_after(answer: Result<Answer>) -> Result<()> {
-    match answer {
-        Ok(answer) if answer.status != 503 => bail!("{answer:?}"),
-        Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-    }
-    Ok(())
 }
 
 fn is_away(error: &anyhow::Error) -> bool {
