@@ -248,5 +248,5 @@ async fn bitcore_payment_protocol_checks_the_certificate() -> Result<()> {
 
 #[test]
 fn the_lock_names_no_registry() -> Result<()> {
-    npm::check_lock(Path::new(SCRIPTS))
+    npm::check_lock(Path::new(SCRIPTS), 101)
 }

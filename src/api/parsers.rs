@@ -1,7 +1,7 @@
 //! The parsers of what strangers send, each by itself, without a server around it: what the fuzzers open.
 
 use axum::http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{ACCEPT, ACCEPT_LANGUAGE},
 };
 use bytes::Bytes;
@@ -15,18 +15,21 @@ use super::{
     wallet::OFFERS,
 };
 
+/// A request's headers with one of them; `None` if no header has this value.
+fn headers(name: HeaderName, value: &[u8]) -> Option<HeaderMap> {
+    Some(HeaderMap::from_iter([(name, HeaderValue::from_bytes(value).ok()?)]))
+}
+
 /// Which of the documents of an invoice an `Accept` header chooses, by its place in a list; `None` for none of them.
 pub fn accept(header: &[u8]) -> Option<usize> {
-    let value = HeaderValue::from_bytes(header).ok()?;
-    let headers = HeaderMap::from_iter([(ACCEPT, value)]);
+    let headers = headers(ACCEPT, header)?;
     let offers: Vec<(&str, usize)> = (0..).zip(OFFERS).map(|(place, (name, _))| (name, place)).collect();
     Accept::of(&headers).choose(&offers)
 }
 
 /// Which of some languages an `Accept-Language` header chooses, by its place in the list; `None` for none of them.
 pub fn accept_language(header: &[u8], languages: &[&str]) -> Option<usize> {
-    let value = HeaderValue::from_bytes(header).ok()?;
-    let headers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, value)]);
+    let headers = headers(ACCEPT_LANGUAGE, header)?;
     let offers: Vec<(&str, usize)> = (0..).zip(languages).map(|(place, name)| (*name, place)).collect();
     language::choose(&headers, &offers)
 }

@@ -83,5 +83,5 @@ async fn barriers(tab: &Tab) -> Result<Vec<String>> {
 
 #[test]
 fn the_lock_names_no_registry() -> Result<()> {
-    npm::check_lock(Path::new(WANTED))
+    npm::check_lock(Path::new(WANTED), 2)
 }

@@ -137,11 +137,12 @@ async fn version(program: &str) -> Result<Option<String>> {
     Ok(Some(done.output.trim().to_owned()))
 }
 
-/// Fails if a lock names a registry: whoever installs has one configured. The hashes prove that it serves the same.
-pub(crate) fn check_lock(source: &Path) -> Result<()> {
+/// Fails if a lock names a registry: whoever installs has one configured. The hashes prove that it serves the same. A
+/// lock with fewer packages than `least` is not the one that was meant.
+pub(crate) fn check_lock(source: &Path, least: usize) -> Result<()> {
     let lock: Value = serde_json::from_str(&fs::read_to_string(source.join("package-lock.json"))?)?;
     let packages = lock["packages"].as_object().context("packages")?;
-    ensure!(packages.len() > 1, "nothing is wanted");
+    ensure!(packages.len() >= least, "{}", packages.len());
     for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
         ensure!(package.get("resolved").is_none(), "{name} is bound to a registry");
         ensure!(

@@ -8,10 +8,10 @@
 //!   shows how things stood, and how to look again.
 //! * **Live against true.** A page that is open while the payment comes shall say so. A script that knows what an
 //!   invoice is would be a second place with the rules of what to say, in another language, and sooner or later of
-//!   another opinion. Ours knows next to nothing: whenever something may have changed, it asks for this same page again and
-//!   makes the one that is shown like it. The WebSocket tells it when to ask; without one it asks every few seconds;
-//!   without an answer it says that what is shown may be old. What counts down, it counts by the server's clock, and
-//!   when that is over, what asks for money goes, whether or not anybody answers.
+//!   another opinion. Ours knows next to nothing: whenever something may have changed, it asks for this same page again
+//!   and makes the one that is shown like it. The WebSocket tells it when to ask; without one it asks every few
+//!   seconds; without an answer it says that what is shown may be old. What counts down, it counts by the server's
+//!   clock, and when that is over, what asks for money goes, whether or not anybody answers.
 //! * **Openness against trust.** What a merchant and a payer wrote stands beside our words, and neither may look like
 //!   them or change how they read. All of it is text: the templates escape it, `<bdi>` keeps its direction of writing
 //!   to itself, and a policy forbids what would have slipped through ([`POLICY`]).

@@ -158,17 +158,13 @@ fn is_contested(statement: &Statement, standing: &Standing) -> bool {
     })
 }
 
-/// What is missing, in satoshis. Of an output that asks for tokens all of it is, once too little came.
-fn missing(statement: &Statement, standing: &Standing) -> u64 {
-    let outputs = statement.invoice.outputs.iter().zip(&standing.outputs);
-    let missing = outputs.map(|(required, standing)| match standing {
-        OutputStanding { satisfied: true, .. } => 0,
-        OutputStanding { credited, .. } if required.token.is_none() => {
-            required.satoshis.saturating_sub(*credited)
-        }
-        OutputStanding { .. } => required.satoshis,
-    });
-    missing.fold(0, u64::saturating_add)
+/// What is missing of an output, in satoshis. Of one that asks for tokens all of it is, if too little came.
+fn missing(required: &RequiredOutput, standing: &OutputStanding) -> u64 {
+    match (standing.satisfied, &required.token) {
+        (true, _) => 0,
+        (false, None) => required.satoshis.saturating_sub(standing.credited),
+        (false, Some(_)) => required.satoshis,
+    }
 }
 
 /// Whether something came that counts, so that only the rest is to be paid. Tokens do not add up: what came with too few
@@ -215,6 +211,11 @@ impl<'a> Ways<'a> {
     /// Whether there is any.
     pub(super) fn are_there(&self) -> bool {
         *self != Self::None
+    }
+
+    /// Whether only what is missing is to be paid.
+    fn are_for_the_rest(&self) -> bool {
+        matches!(self, Self::Rest(_) | Self::ByHand)
     }
 
     fn of(
@@ -309,7 +310,7 @@ impl<'a> Output<'a> {
                 if required.token.is_some() && standing.credited > 0 {
                     return words.output_again.clone();
                 }
-                let missing = Amount::new(required.satoshis.saturating_sub(standing.credited));
+                let missing = Amount::new(missing(required, standing));
                 let template = match required.token {
                     Some(_) => &words.output_missing_tokens,
                     None => &words.output_missing,
@@ -421,6 +422,9 @@ impl<'a> Page<'a> {
         let in_part = standing.settlement.is_none() && standing.amount_paid > 0;
         let some = |satoshis: u64| (satoshis > 0).then(|| Amount::new(satoshis));
         let outputs = invoice.outputs.iter().zip(&standing.outputs);
+        let missing = outputs.clone().map(|(required, standing)| missing(required, standing));
+        let missing_in_all = missing.fold(0, u64::saturating_add);
+        let ways = Ways::of(state, statement, &standing, settings, words);
         Self {
             id: invoice.id.to_string(),
             state,
@@ -428,15 +432,14 @@ impl<'a> Page<'a> {
             text: state.text(statement, &standing, words),
             notices: notices(state, statement, &standing, watched, settings.network, words),
             asked: Amount::new(invoice.required_satoshis()),
-            missing: some(missing(statement, &standing))
-                .filter(|_| in_part && state.is_open() && has_rest(statement, &standing)),
+            missing: some(missing_in_all).filter(|_| ways.are_for_the_rest()),
             received: some(standing.amount_paid).filter(|_| in_part),
             with_tokens: invoice.outputs.iter().any(|output| output.token.is_some()),
             memo: invoice.memo.as_deref().filter(|memo| !memo.is_empty()),
             expires: invoice.expires.into(),
             is_over: now > invoice.expires && state != State::Held,
             time_left: state.is_open().then(|| time_left(invoice.expires.since(now), words)),
-            ways: Ways::of(state, statement, &standing, settings, words),
+            ways,
             outputs: outputs
                 .map(|(required, standing)| Output::of(required, in_part.then_some(standing), words))
                 .collect(),
