@@ -62,7 +62,7 @@ async fn begin_beside_silence(node: &Arc<dyn Node>) -> Result<Daemon> {
             last = ready.body;
             let named = ["rawtx", "hashblock", "hashds"].iter().all(|topic| last.contains(topic));
             if named && !last.contains("starting") {
-                ensure!(ready.status == 503 && last.contains("topic_not_published"), "{last}");
+                ensure!(ready.status == 200 && last.contains("topic_not_published"), "{last}");
                 let logged = daemon.log();
                 ensure!(logged.contains("the node does not publish rawtx"), "{logged}");
                 return Ok(daemon);

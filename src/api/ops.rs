@@ -1,8 +1,8 @@
-//! What the operator sees, on a listener of its own: `/healthz`, `/readyz`, `/metrics`.
+//! What the operator sees, on a listener of its own: `/healthz` (and `/livez`, its newer name), `/readyz`, `/metrics`.
 //!
 //! Being alive and being ready are two questions. A supervisor restarts what is not alive, and nothing that makes this
-//! program not ready is mended by a restart; so `/healthz` knows nothing of the node and the disk, and `/readyz` names
-//! every reason.
+//! program not ready is mended by a restart; so `/healthz` knows nothing of the node and the disk. `/readyz` says whether a
+//! payer may be sent here (503 for a blocking reason), and names every reason, degraded ones too.
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
@@ -22,8 +22,7 @@ use super::{
     watchtower::{both, json, reading},
 };
 use crate::{
-    engine::Engine,
-    follow::{Health, Reason},
+    follow::{Health, Reason, Severity},
     ledger::{Reads, View, tables::Counters},
 };
 
@@ -34,8 +33,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct OpsState<S> {
     /// Whether it can be read is one of the reasons.
     pub store: Arc<S>,
-    /// Whether it can be written is another.
-    pub engine: Engine,
     /// All other reasons.
     pub health: Health,
     /// The meters.
@@ -52,6 +49,7 @@ impl<S> fmt::Debug for OpsState<S> {
 pub fn ops_router<S: View + Send + Sync + 'static>(state: OpsState<S>) -> Router {
     let mut routes = Router::new();
     routes = both(routes, "/healthz", reading(get(healthz)));
+    routes = both(routes, "/livez", reading(get(healthz)));
     routes = both(routes, "/readyz", reading(get(readyz)));
     routes = both(routes, "/metrics", reading(get(metrics_text)));
     frame::private(routes.with_state(Arc::new(state)), TIMEOUT)
@@ -65,7 +63,9 @@ async fn healthz() -> Response {
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
+    /// Those that block.
     reasons: Vec<Why>,
+    degraded: Vec<Why>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,19 +74,28 @@ struct Why {
     text: String,
 }
 
-/// Whether everything works, and if not, every reason.
+impl Readiness {
+    fn new(found: &BTreeSet<Reason>) -> Self {
+        let of = |severity| {
+            let some = found.iter().filter(|reason| reason.severity() == severity);
+            some.map(|reason| Why { name: reason.name(), text: reason.to_string() }).collect::<Vec<_>>()
+        };
+        let reasons = of(Severity::Blocking);
+        Self { ready: reasons.is_empty(), reasons, degraded: of(Severity::Degraded) }
+    }
+}
+
+/// Whether payers may be sent here, and every reason that speaks against it or makes things work less well.
 async fn readyz<S: View + Send + Sync + 'static>(State(state): State<Arc<OpsState<S>>>) -> Response {
-    let mut reasons: BTreeSet<Reason> = state.health.reasons().into_iter().collect();
+    let mut reasons = state.health.reasons();
     let store = state.store.clone();
     let read = tokio::task::spawn_blocking(move || Reads::<Counters>::get(&*store, &())).await;
-    if state.engine.is_failing() || !matches!(read, Ok(Ok(_))) {
+    if !matches!(read, Ok(Ok(_))) {
         reasons.insert(Reason::StoreUnavailable);
     }
-    let ready = reasons.is_empty();
-    let reasons =
-        reasons.iter().map(|reason| Why { name: reason.name(), text: reason.to_string() }).collect();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Readiness { ready, reasons })
+    let readiness = Readiness::new(&reasons);
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &readiness)
 }
 
 /// The meters, as Prometheus reads them.

@@ -3,7 +3,7 @@
 //! What is started first is stopped last. Everything that can be wrong with the configuration was found before this
 //! begins; what can be wrong with the machine (a port, the disk, a lock) is found before the node is asked anything.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -21,7 +21,7 @@ use crate::{
     audit::Auditor,
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
     engine::{Engine, EngineSettings, Sightings, SystemClock},
-    follow::{Follower, FollowerSettings, Health},
+    follow::{Follower, FollowerSettings, Health, Reason, Severity},
     invoice::Merchant,
     ledger::{self, Rules},
     node::{Auth, Rpc, RpcSettings, Subscriber, Topic, ZmqSettings},
@@ -91,6 +91,8 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
     })?;
     let sightings = Arc::new(Sightings::default());
     let health = Health::default();
+    let writer = engine.clone();
+    health.add_source(move || writer.is_failing().then_some(Reason::StoreUnavailable));
     let submitter = Submitter::new(
         store.clone(),
         engine.clone(),
@@ -130,12 +132,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
         stop: stop.clone(),
     };
     let serving = tokio::spawn(api::serve(public, api::public_router(state), serve, stop.clone()));
-    let ops_state = OpsState {
-        store: store.clone(),
-        engine: engine.clone(),
-        health: health.clone(),
-        metrics: metrics.clone(),
-    };
+    let ops_state = OpsState { store: store.clone(), health: health.clone(), metrics: metrics.clone() };
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
     let upkeep = tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate));
@@ -223,17 +220,23 @@ async fn upkeep(
             certificate.look(engine.now());
         }
         notify_systemd(&[sd_notify::NotifyState::Watchdog]);
-        let reasons = health.reasons();
-        let status = match reasons.first() {
-            None => "ready".to_owned(),
-            Some(reason) => format!("not ready: {reason}"),
-        };
-        notify_systemd(&[sd_notify::NotifyState::Status(&status)]);
+        health.tell();
+        notify_systemd(&[sd_notify::NotifyState::Status(&status(&health.reasons()))]);
         // The interface answers from the first moment; whether the node is there is what /readyz tells.
         if !told {
             notify_systemd(&[sd_notify::NotifyState::Ready]);
             told = true;
         }
+    }
+}
+
+/// One line for `systemctl status`: the first blocking reason, or else the first degraded one.
+fn status(reasons: &BTreeSet<Reason>) -> String {
+    let first = |severity| reasons.iter().find(|reason| reason.severity() == severity);
+    match (first(Severity::Blocking), first(Severity::Degraded)) {
+        (Some(reason), _) => format!("not ready: {reason}"),
+        (None, Some(reason)) => format!("ready, degraded: {reason}"),
+        (None, None) => "ready".to_owned(),
     }
 }
 
@@ -321,6 +324,15 @@ fn api_settings(config: &Config) -> ApiSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemd_is_told_what_blocks_first() {
+        let topic = Reason::TopicNotPublished { topic: "rawtx" };
+        assert_eq!(status(&BTreeSet::new()), "ready");
+        assert_eq!(status(&BTreeSet::from([topic.clone()])), format!("ready, degraded: {topic}"));
+        let both = BTreeSet::from([topic, Reason::StoreUnavailable]);
+        assert_eq!(status(&both), format!("not ready: {}", Reason::StoreUnavailable));
+    }
 
     #[test]
     fn rooms_below_have_the_defaults_of_the_configuration() {

@@ -279,9 +279,6 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             if !self.memory.is_complete() {
                 reasons.insert(Reason::Starting);
             }
-            if self.engine.is_failing() {
-                reasons.insert(Reason::StoreUnavailable);
-            }
             reasons.extend(surveyed.iter().flat_map(|surveyed| surveyed.reasons.clone()));
             self.health.set(reasons);
             let left = pause(self.settings.heartbeat, started.elapsed(), watches);

@@ -1,4 +1,4 @@
-//! What is known of the node right now: the reasons not to be ready.
+//! What is known of the node right now: the reasons not to be ready, and those to be ready with less.
 
 use std::{
     collections::BTreeSet,
@@ -7,113 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
+use super::{Reason, Severity};
 use crate::bch::FeeRate;
 
 /// How long the node may be away before no invoice is created any more. An invoice that nobody watches is a lie.
 const LONGEST_BLIND: Duration = Duration::from_secs(60);
 
-/// Why the program is not ready.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// No complete pass over chain and mempool since the start.
-    Starting,
-    /// The node cannot be reached, or does not answer.
-    NodeUnreachable,
-    /// The node refuses our credentials.
-    NodeUnauthorized,
-    /// The node has switched its RPC off, because its software is too old (-100).
-    NodeSoftwareExpired,
-    /// The node is warming up, or reading its mempool.
-    NodeWarmingUp,
-    /// The node is on another network than the configuration says.
-    OtherNetwork {
-        /// The node's word for it.
-        chain: String,
-    },
-    /// The node is downloading the chain.
-    NodeCatchingUp,
-    /// We are walking the chain.
-    CatchingUp {
-        /// How many blocks remain.
-        remaining: u32,
-    },
-    /// The node deleted blocks that we have not walked. They are not skipped: payments may be in them.
-    HistoryPruned {
-        /// The first height that is missing.
-        from: u32,
-        /// The last one.
-        to: u32,
-    },
-    /// No complete pass for longer than a minute: no invoice is created.
-    Behind,
-    /// The node does not publish a topic that is configured.
-    TopicNotPublished {
-        /// Its name, such as `rawtx`.
-        topic: &'static str,
-    },
-    /// The wall clock runs ahead of the monotonic one: expiries are not judged.
-    ClockAhead,
-    /// The store cannot be written.
-    StoreUnavailable,
-}
+/// Asked for its reason each time that anybody wants to know. It must not wait for anything.
+type Source = Box<dyn Fn() -> Option<Reason> + Send + Sync>;
 
-impl Reason {
-    /// The word by which `/readyz` names it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::NodeUnreachable => "node_unreachable",
-            Self::NodeUnauthorized => "node_unauthorized",
-            Self::NodeSoftwareExpired => "node_software_expired",
-            Self::NodeWarmingUp => "node_warming_up",
-            Self::OtherNetwork { .. } => "other_network",
-            Self::NodeCatchingUp => "node_catching_up",
-            Self::CatchingUp { .. } => "catching_up",
-            Self::HistoryPruned { .. } => "history_pruned",
-            Self::Behind => "behind",
-            Self::TopicNotPublished { .. } => "topic_not_published",
-            Self::ClockAhead => "clock_ahead",
-            Self::StoreUnavailable => "store_unavailable",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting => f.write_str("no complete pass over chain and mempool yet"),
-            Self::NodeUnreachable => f.write_str("the node cannot be reached, or does not answer"),
-            Self::NodeUnauthorized => f.write_str("the node refuses our credentials"),
-            Self::NodeSoftwareExpired => f.write_str(
-                "node software expired: it answers no RPC any more; update it, or start it with -expire=0",
-            ),
-            Self::NodeWarmingUp => f.write_str("the node is warming up"),
-            Self::OtherNetwork { chain } => write!(f, "the node is on the chain `{chain}`, not on ours"),
-            Self::NodeCatchingUp => f.write_str("the node is downloading the chain"),
-            Self::CatchingUp { remaining } => write!(f, "walking the chain: {remaining} blocks remain"),
-            Self::HistoryPruned { from, to } => write!(
-                f,
-                "the node has deleted the blocks from height {from} to {to}, which may hold payments; see \
-                 `jppd gap`"
-            ),
-            Self::Behind => f.write_str("no complete pass over chain and mempool for more than a minute"),
-            Self::TopicNotPublished { topic } => write!(f, "the node does not publish {topic}"),
-            Self::ClockAhead => f.write_str("the wall clock jumped ahead; expiries wait"),
-            Self::StoreUnavailable => f.write_str("the store cannot be written"),
-        }
-    }
-}
-
-/// What is known of the node right now. The follower writes it, everybody may ask. Cheap to clone.
-#[derive(Clone, Debug)]
+/// What is known of the node right now. The follower writes it, other rooms add a [source](Health::add_source), everybody
+/// may ask. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Health {
     inner: Arc<RwLock<Inner>>,
+    sources: Arc<RwLock<Vec<Source>>>,
+    /// The reasons that were logged.
+    told: Arc<Mutex<BTreeSet<Reason>>>,
 }
 
 #[derive(Debug)]
 struct Inner {
+    /// Those of the follower.
     reasons: BTreeSet<Reason>,
     /// When the last complete pass ended.
     passed: Option<Instant>,
@@ -121,27 +38,41 @@ struct Inner {
     relay_fee: Option<FeeRate>,
 }
 
-impl Default for Health {
+impl Default for Inner {
     fn default() -> Self {
-        let reasons = BTreeSet::from([Reason::Starting]);
-        Self { inner: Arc::new(RwLock::new(Inner { reasons, passed: None, relay_fee: None })) }
+        Self { reasons: BTreeSet::from([Reason::Starting]), passed: None, relay_fee: None }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
 impl Health {
-    /// The reasons not to be ready; none means ready.
-    pub fn reasons(&self) -> Vec<Reason> {
-        let mut reasons: Vec<Reason> = self.inner.read().reasons.iter().cloned().collect();
+    /// Adds a source of a reason, for rooms that the follower does not know. It is asked each time that anybody wants to
+    /// know, on the asking thread, so it reads a flag and does not wait. Its reason refuses creations at once if
+    /// [`Reason::refuses_creation`] says so.
+    pub fn add_source(&self, source: impl Fn() -> Option<Reason> + Send + Sync + 'static) {
+        self.sources.write().push(Box::new(source));
+    }
+
+    /// Every reason there is at this moment, of both severities.
+    pub fn reasons(&self) -> BTreeSet<Reason> {
+        let mut reasons = self.inner.read().reasons.clone();
         // Asked now, not when the last pass ended: a pass that hangs ends never.
         if self.inner.read().passed.is_some() && !self.passed_within(LONGEST_BLIND) {
-            reasons.push(Reason::Behind);
+            reasons.insert(Reason::Behind);
         }
+        reasons.extend(self.sources.read().iter().filter_map(|source| source()));
         reasons
     }
 
-    /// Whether an invoice that is created now would be watched: there was a complete pass, and not too long ago.
+    /// Whether an invoice that is created now would be watched: there was a complete pass, and not too long ago, and
+    /// nothing speaks against it that a pass does not tell.
     pub fn may_create(&self) -> bool {
-        self.passed_within(LONGEST_BLIND) && !self.has(&Reason::ClockAhead)
+        self.passed_within(LONGEST_BLIND) && !self.reasons().iter().any(Reason::refuses_creation)
     }
 
     /// Whether a payment that is made now would be noticed now: the node answers, and the last complete pass is not too
@@ -155,23 +86,9 @@ impl Health {
         self.inner.read().passed.is_some_and(|passed| passed.elapsed() <= time)
     }
 
-    /// Whether this is one of the reasons.
-    pub fn has(&self, reason: &Reason) -> bool {
-        self.inner.read().reasons.contains(reason)
-    }
-
     /// Whether the node can be asked now, as far as is known.
     pub fn node_is_there(&self) -> bool {
-        !self.inner.read().reasons.iter().any(|reason| {
-            matches!(
-                reason,
-                Reason::NodeUnreachable
-                    | Reason::NodeUnauthorized
-                    | Reason::NodeSoftwareExpired
-                    | Reason::NodeWarmingUp
-                    | Reason::OtherNetwork { .. }
-            )
-        })
+        !self.inner.read().reasons.iter().any(Reason::node_is_away)
     }
 
     /// Says that a complete pass ended now.
@@ -189,15 +106,92 @@ impl Health {
         self.inner.write().relay_fee = Some(rate);
     }
 
-    /// Replaces the reasons; what is new or gone is logged.
+    /// Replaces the reasons of the follower; what is new or gone is told.
     pub fn set(&self, reasons: BTreeSet<Reason>) {
-        let mut inner = self.inner.write();
-        for reason in reasons.difference(&inner.reasons) {
-            tracing::warn!(reason = reason.name(), "not ready: {reason}");
+        self.inner.write().reasons = reasons;
+        self.tell();
+    }
+
+    /// Logs which reasons are new and which are gone since it was called last, and sets `jppd_ready` and
+    /// `jppd_reason{name,severity}`. What a source says is told no earlier than this is called.
+    pub fn tell(&self) {
+        // Held until all is logged, so that two callers do not log one change twice.
+        let mut told = self.told.lock();
+        let reasons = self.reasons();
+        for reason in reasons.difference(&told) {
+            match reason.severity() {
+                Severity::Blocking => tracing::warn!(reason = reason.name(), "not ready: {reason}"),
+                Severity::Degraded => tracing::warn!(reason = reason.name(), "degraded: {reason}"),
+            }
         }
-        for reason in inner.reasons.difference(&reasons) {
+        for reason in told.difference(&reasons) {
             tracing::info!(reason = reason.name(), "no longer: {reason}");
         }
-        inner.reasons = reasons;
+        let mut ready = 1.0;
+        for (name, severity) in Reason::ALL {
+            let there = reasons.iter().any(|reason| reason.name() == *name);
+            if there && *severity == Severity::Blocking {
+                ready = 0.0;
+            }
+            let gauge = metrics::gauge!("jppd_reason", "name" => *name, "severity" => severity.name());
+            gauge.set(if there { 1.0 } else { 0.0 });
+        }
+        metrics::gauge!("jppd_ready").set(ready);
+        *told = reasons;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_source_is_asked_each_time() {
+        let health = Health::default();
+        health.set(BTreeSet::new());
+        health.pass_ended();
+        let (wrong, flag) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (asked, other) = (wrong.clone(), flag.clone());
+        health.add_source(move || asked.load(Ordering::Relaxed).then_some(Reason::StoreUnavailable));
+        health.add_source(move || other.load(Ordering::Relaxed).then_some(Reason::ClockAhead));
+        assert!(health.reasons().is_empty() && health.may_create());
+        wrong.store(true, Ordering::Relaxed);
+        assert_eq!(health.reasons(), BTreeSet::from([Reason::StoreUnavailable]));
+        assert!(health.may_create(), "the store itself refuses");
+        flag.store(true, Ordering::Relaxed);
+        assert_eq!(health.reasons(), BTreeSet::from([Reason::ClockAhead, Reason::StoreUnavailable]));
+        assert!(!health.may_create());
+        flag.store(false, Ordering::Relaxed);
+        wrong.store(false, Ordering::Relaxed);
+        assert!(health.reasons().is_empty() && health.may_create());
+    }
+
+    #[test]
+    fn the_meters_name_every_reason() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let health = Health::default();
+            let topic = Reason::TopicNotPublished { topic: "hashds" };
+            let line = |name: &str, severity: &str, value: u8| {
+                format!("jppd_reason{{name=\"{name}\",severity=\"{severity}\"}} {value}\n")
+            };
+            health.set(BTreeSet::from([Reason::NodeUnreachable, topic.clone()]));
+            let text = handle.render();
+            assert!(text.contains("jppd_ready 0\n"), "{text}");
+            assert!(text.contains(&line("node_unreachable", "blocking", 1)), "{text}");
+            assert!(text.contains(&line("topic_not_published", "degraded", 1)), "{text}");
+            health.set(BTreeSet::from([topic]));
+            let text = handle.render();
+            assert!(text.contains("jppd_ready 1\n"), "a degraded program is ready: {text}");
+            for (name, severity) in Reason::ALL {
+                let value = u8::from(*name == "topic_not_published");
+                assert!(text.contains(&line(name, severity.name(), value)), "{name} is not in {text}");
+            }
+        });
     }
 }

@@ -14,12 +14,7 @@ use crate::{
 
 fn ops(world: &World) -> Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    ops_router(OpsState {
-        store: Arc::clone(&world.store),
-        engine: world.engine.clone(),
-        health: world.health.clone(),
-        metrics,
-    })
+    ops_router(OpsState { store: Arc::clone(&world.store), health: world.health.clone(), metrics })
 }
 
 #[tokio::test]
@@ -28,17 +23,27 @@ async fn alive_and_ready() {
     let ops = ops(&world);
     let get = async |path: &str| ask(&ops, "GET", path, b"", &[]).await;
     assert_eq!(get("/healthz").await.expect(200), json!({"alive": true}));
-    let starting = json!({"name": "starting", "text": "no complete pass over chain and mempool yet"});
-    assert_eq!(get("/readyz").await.expect(503), json!({"ready": false, "reasons": [starting]}));
+    assert_eq!(get("/livez").await.expect(200), json!({"alive": true}));
+    let starting = json!({"name": "starting", "text": Reason::Starting.to_string()});
+    let told = json!({"ready": false, "reasons": [starting], "degraded": []});
+    assert_eq!(get("/readyz").await.expect(503), told);
     world.health.set(BTreeSet::new());
-    assert_eq!(get("/readyz/").await.expect(200), json!({"ready": true, "reasons": []}));
+    assert_eq!(get("/readyz/").await.expect(200), json!({"ready": true, "reasons": [], "degraded": []}));
 
+    // A payer may be sent here all the same.
     let topic = Reason::TopicNotPublished { topic: "rawtx" };
+    world.health.set(BTreeSet::from([topic.clone()]));
+    let why = json!({"name": "topic_not_published", "text": topic.to_string()});
+    assert_eq!(get("/readyz").await.expect(200), json!({"ready": true, "reasons": [], "degraded": [why]}));
+
     world.health.set(BTreeSet::from([Reason::NodeUnreachable, topic]));
     world.store.fail(true);
     let readiness = get("/readyz").await.expect(503);
-    let names: Vec<_> = readiness["reasons"].as_array().unwrap().iter().map(|why| &why["name"]).collect();
-    assert_eq!(names, ["node_unreachable", "topic_not_published", "store_unavailable"]);
+    let names = |key: &str| -> Vec<_> {
+        readiness[key].as_array().unwrap().iter().map(|why| why["name"].clone()).collect()
+    };
+    assert_eq!(names("reasons"), ["node_unreachable", "store_unavailable"]);
+    assert_eq!(names("degraded"), ["topic_not_published"]);
     assert_eq!(get("/healthz").await.status, 200);
 
     assert_eq!(
