@@ -1,14 +1,17 @@
 //! The program as an operator and systemd meet it: exit codes, and what it says of itself.
 
 use std::{
+    fs::File,
+    io::Read as _,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use regtest::{Daemon, Node as _, SimNode, SimOptions};
+use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jppd");
 
@@ -76,6 +79,131 @@ async fn systemd_is_told_of_readiness_life_and_end() -> Result<()> {
     ensure!(told(&socket, "WATCHDOG=1")?, "no sign of life");
     ensure!(daemon.terminate().await?.success());
     ensure!(told(&socket, "STOPPING=1")?, "never stopping");
+    Ok(())
+}
+
+/// A script that runs the program with another standard error or another limit of open files.
+const OTHERWISE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/helpers/started-otherwise");
+
+/// A node with one block.
+fn node() -> Result<SimNode> {
+    let node = SimNode::start(SimOptions::default())?;
+    node.mine(1, &regtest::purse::nobody())?;
+    Ok(node)
+}
+
+/// Creates as many invoices, and asks for each.
+async fn create(daemon: &Daemon, count: usize) -> Result<()> {
+    let address = "bchreg:qrhwamhwamhwamhwamhwamhwamhwamhwac6gdl3mks";
+    for _ in 0..count {
+        let body = json!({"outputs": [{"address": address, "amount": 1_000}]});
+        let created = daemon.api().post("/jpp/invoices/", &body).await?.expect(201)?;
+        let path = format!("/jpp/invoices/{}/", created["payment_id"].as_str().unwrap_or_default());
+        daemon.api().get(&path).await?.expect(200)?;
+    }
+    Ok(())
+}
+
+/// The value of a meter without labels.
+async fn meter(daemon: &Daemon, name: &str) -> Result<u64> {
+    let meters = daemon.ops().get("/metrics").await?.body;
+    let value = meters.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("no {name}"))?.parse()?)
+}
+
+/// A pipe with a name, and its reading end.
+fn pipe(folder: &Path) -> Result<(PathBuf, File)> {
+    let path = folder.join("pipe");
+    ensure!(Command::new("mkfifo").arg(&path).status()?.success(), "no pipe");
+    // Opened both ways it does not wait for a writer.
+    let reader = File::options().read(true).write(true).open(&path)?;
+    Ok((path, reader))
+}
+
+/// A daemon whose log at `debug` goes elsewhere.
+async fn logging_to(node: &SimNode, place: &Path) -> Result<Daemon> {
+    let place = place.to_string_lossy();
+    let settings = [("PROGRAM", PROGRAM), ("STDERR", &place), ("RUST_LOG", "trace")];
+    Daemon::start(Path::new(OTHERWISE), node, &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_on_a_full_disk_costs_its_lines_alone() -> Result<()> {
+    let node = node()?;
+    let daemon = logging_to(&node, Path::new("/dev/full")).await?;
+    create(&daemon, 20).await?;
+    // The meters are brought up to date each second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    ensure!(meter(&daemon, "jppd_log_lines_lost_total").await? > 20);
+    ensure!(daemon.terminate().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_into_a_pipe_without_a_reader_costs_its_lines_alone() -> Result<()> {
+    let node = node()?;
+    let folder = tempfile::tempdir()?;
+    let (path, reader) = pipe(folder.path())?;
+    let daemon = logging_to(&node, &path).await?;
+    ensure!(meter(&daemon, "jppd_log_lines_lost_total").await? == 0);
+    drop(reader);
+    create(&daemon, 20).await?;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    ensure!(meter(&daemon, "jppd_log_lines_lost_total").await? > 20);
+    ensure!(daemon.terminate().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_that_nobody_reads_delays_nothing() -> Result<()> {
+    let node = node()?;
+    let folder = tempfile::tempdir()?;
+    let (path, mut reader) = pipe(folder.path())?;
+    let daemon = logging_to(&node, &path).await?;
+    // More than a pipe holds, which is 64 KiB.
+    create(&daemon, 200).await?;
+    ensure!(daemon.terminate().await?.success());
+    let mut held = vec![0; 1 << 20];
+    let length = reader.read(&mut held)?;
+    ensure!(length > 60_000, "{length} bytes do not fill a pipe: it was not tried");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hangup_and_user_signals_are_told_and_ignored() -> Result<()> {
+    let node = node()?;
+    let daemon = Daemon::start(Path::new(PROGRAM), &node, &[]).await?;
+    let pid = daemon.pid().context("it runs")?.to_string();
+    for name in ["HUP", "USR1", "USR2"] {
+        ensure!(Command::new("kill").args(["-s", name, &pid]).status()?.success());
+        let line = format!("SIG{name} is ignored");
+        let until = Instant::now() + Duration::from_secs(10);
+        while !daemon.log().contains(&line) {
+            ensure!(Instant::now() < until, "{name} is not told:\n{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    create(&daemon, 1).await?;
+    ensure!(daemon.pid().map(|pid| pid.to_string()) == Some(pid));
+    ensure!(daemon.terminate().await?.success());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn low_limit_of_open_files_is_told_with_its_numbers() -> Result<()> {
+    let node = node()?;
+    let settings = [("PROGRAM", PROGRAM), ("FILES", "1000"), ("JPPD_LIMITS__MAX_CONNECTIONS", "4000")];
+    let daemon = Daemon::start(Path::new(OTHERWISE), &node, &settings).await?;
+    let warning = "this process may open 1000 files and may need 14576: limits.max_connections 4000";
+    ensure!(daemon.log().contains(warning), "{}", daemon.log());
+    let settings = [
+        ("PROGRAM", PROGRAM),
+        ("FILES", "1000"),
+        ("JPPD_LIMITS__MAX_SOCKETS", "200"),
+        ("JPPD_LIMITS__MAX_CONNECTIONS", "100"),
+    ];
+    let daemon = Daemon::start(Path::new(OTHERWISE), &node, &settings).await?;
+    ensure!(!daemon.log().contains("may open 1000 files"), "{}", daemon.log());
     Ok(())
 }
 

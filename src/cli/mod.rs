@@ -9,7 +9,10 @@ mod certificate;
 pub mod check_config;
 pub mod gap;
 pub mod keys;
+mod log;
+mod open_files;
 pub mod run;
+mod signals;
 pub mod signing_key;
 
 use std::{

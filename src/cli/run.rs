@@ -13,9 +13,8 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tracing_subscriber::EnvFilter;
 
-use super::{audit::patient_rpc, certificate::CertificateWatch};
+use super::{audit::patient_rpc, certificate::CertificateWatch, log::Log, open_files, signals};
 use crate::{
     api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, signing::Signing},
     audit::Auditor,
@@ -45,30 +44,30 @@ const MOST_WORKERS: usize = 4;
 ///
 /// What kept it from starting, or from ending well.
 pub fn run(loaded: Loaded) -> Result<()> {
-    start_log();
+    let log = Log::start().context("no thread for the log")?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(warning) = open_files::shortage(&loaded.config) {
+        tracing::warn!("{warning}");
+    }
+    let ended = serve(loaded, &log);
+    log.flush();
+    ended
+}
+
+fn serve(loaded: Loaded, log: &Log) -> Result<()> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_WORKERS);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
         .context("no runtime to be had")?
-        .block_on(daemon(&loaded.config, loaded.api_keys, loaded.signing))
+        .block_on(daemon(&loaded.config, loaded.api_keys, loaded.signing, log))
 }
 
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Where systemd listens it keeps the time itself.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let started = if journal { log.without_time().try_init() } else { log.try_init() };
-    // A log that stands already is somebody else's choice.
-    let _ = started;
-}
-
-async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<()> {
+async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log) -> Result<()> {
+    signals::ignore_what_does_not_end_it()?;
     let metrics = PrometheusBuilder::new().install_recorder().context("no meters to be had")?;
     let public = listen(config.http.listen).await?;
     let ops = listen(config.ops.listen).await?;
@@ -135,7 +134,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing) -> Result<
     let ops_state = OpsState { store: store.clone(), health: health.clone(), metrics: metrics.clone() };
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
-    let upkeep = tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate));
+    let upkeep = tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate, log.clone()));
     let auditing = if config.follow.audit_every.is_zero() {
         None
     } else {
@@ -210,12 +209,15 @@ async fn upkeep(
     health: Health,
     engine: Engine,
     mut certificate: Option<CertificateWatch>,
+    log: Log,
 ) {
+    let lost_lines = metrics::counter!("jppd_log_lines_lost_total");
     let mut told = false;
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     loop {
         interval.tick().await;
         metrics.run_upkeep();
+        lost_lines.absolute(log.lost());
         if let Some(certificate) = &mut certificate {
             certificate.look(engine.now());
         }
