@@ -409,6 +409,7 @@ async fn rest(pause: Duration, watchful: Duration, wake: &Notify, watches: impl 
 fn reason_of(error: &FollowError) -> Option<Reason> {
     match error {
         FollowError::Node(NodeError::Unauthorized) => Some(Reason::NodeUnauthorized),
+        FollowError::Node(NodeError::Exhausted) => Some(Reason::OutOfFiles),
         FollowError::Node(NodeError::Expired) => Some(Reason::NodeSoftwareExpired),
         FollowError::Node(NodeError::WarmingUp) | FollowError::MempoolNotLoaded => {
             Some(Reason::NodeWarmingUp)

@@ -67,6 +67,10 @@ reasons! {
     /// The node refuses our credentials.
     NodeUnauthorized = "node_unauthorized", Blocking,
         "the node refuses the log-in; check node.rpc_cookie_file, or node.rpc_user and node.rpc_password_file";
+    /// This process may open no more files, so the node cannot be asked.
+    OutOfFiles = "out_of_files", Blocking,
+        "jppd may open no more files, so it cannot ask the node; raise LimitNOFILE=, or lower limits.max_connections and \
+         limits.max_sockets";
     /// The node has switched its RPC off, because its software is too old (-100).
     NodeSoftwareExpired = "node_software_expired", Blocking,
         "node software expired: it answers no RPC any more; update it, or start it with -expire=0";
@@ -128,6 +132,7 @@ impl Reason {
             self,
             Self::NodeUnreachable
                 | Self::NodeUnauthorized
+                | Self::OutOfFiles
                 | Self::NodeSoftwareExpired
                 | Self::NodeWarmingUp
                 | Self::OtherNetwork { .. }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::NodeError;
+use super::error::{NodeError, is_exhausted};
 
 /// The largest file with a secret, in bytes.
 const FILE_LIMIT: u64 = 4096;
@@ -64,17 +64,14 @@ impl Auth {
     /// # Errors
     ///
     /// [`NodeError::Unreachable`] when there is no cookie, for the node removes it when it stops;
-    /// [`NodeError::Unauthorized`] when there is nothing usable in the file, or it may not be read.
+    /// [`NodeError::Exhausted`] when this process may open no more files; [`NodeError::Unauthorized`] when there is
+    /// nothing usable in the file, or it may not be read.
     pub(super) fn read(&self) -> Result<Secret, NodeError> {
         match self {
             Self::Cookie(path) => {
                 let text = read_short(path).map_err(|error| {
                     tracing::debug!(path = %path.display(), %error, "the node's cookie cannot be read");
-                    if error.kind() == io::ErrorKind::NotFound {
-                        NodeError::Unreachable
-                    } else {
-                        NodeError::Unauthorized
-                    }
+                    meaning(&error, NodeError::Unreachable)
                 })?;
                 let line = text.lines().next().unwrap_or_default().trim_end();
                 if !line.contains(':') {
@@ -86,11 +83,22 @@ impl Auth {
             Self::UserPassword { user, password_file } => {
                 let password = read_short(password_file).map_err(|error| {
                     tracing::warn!(path = %password_file.display(), %error, "the password file cannot be read");
-                    NodeError::Unauthorized
+                    meaning(&error, NodeError::Unauthorized)
                 })?;
                 Ok(Secret::basic(&format!("{user}:{}", password.trim_end())))
             }
         }
+    }
+}
+
+/// The meaning of an error of the file with the credentials, where a file that is not there has the meaning `missing`.
+fn meaning(error: &io::Error, missing: NodeError) -> NodeError {
+    if is_exhausted(error) {
+        NodeError::Exhausted
+    } else if error.kind() == io::ErrorKind::NotFound {
+        missing
+    } else {
+        NodeError::Unauthorized
     }
 }
 
@@ -117,6 +125,23 @@ mod tests {
             !printed.contains("c0ffee") && !printed.contains("Basic") && !printed.contains("alice"),
             "{printed}"
         );
+    }
+
+    #[test]
+    fn shortage_of_files_says_nothing_about_the_credentials() {
+        // Numbers of Linux: ENFILE, EMFILE, ENOENT, EIO, EACCES, EISDIR.
+        let table = [
+            (23, NodeError::Exhausted),
+            (24, NodeError::Exhausted),
+            (2, NodeError::Unreachable),
+            (5, NodeError::Unauthorized),
+            (13, NodeError::Unauthorized),
+            (21, NodeError::Unauthorized),
+        ];
+        for (code, expected) in table {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(meaning(&error, NodeError::Unreachable), expected, "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What can go wrong between us and the node, and whose fault it is.
 
+use std::io;
+
 use bitcoincore_rpc::jsonrpc;
 
 use super::transport::TransportError;
@@ -16,9 +18,16 @@ pub enum NodeError {
     /// client has been stopped. Nothing happened. The operator's concern if it lasts.
     #[error("the node cannot be reached")]
     Unreachable,
-    /// The node refused our credentials, also after they were read again. The operator's fault.
-    #[error("the node refuses our credentials")]
+    /// The node refused our credentials, also after they were read again, or their file cannot be read. The
+    /// operator's fault.
+    #[error("the node refuses our credentials, or their file cannot be read")]
     Unauthorized,
+    /// The operating system gives this process no more files or ports: neither credentials nor a connection could be
+    /// had. Nothing happened, and nothing is known of the node.
+    #[error(
+        "jppd has no open files or ports left, so the node cannot be asked: raise the limit of open files"
+    )]
+    Exhausted,
     /// The node is starting (-28). Nobody's fault; it passes.
     #[error("the node is warming up")]
     WarmingUp,
@@ -57,7 +66,12 @@ impl NodeError {
     #[must_use]
     pub fn effect_possible(&self) -> bool {
         match self {
-            Self::Unreachable | Self::Unauthorized | Self::WarmingUp | Self::Expired | Self::Busy => false,
+            Self::Unreachable
+            | Self::Unauthorized
+            | Self::Exhausted
+            | Self::WarmingUp
+            | Self::Expired
+            | Self::Busy => false,
             Self::Timeout | Self::NoAnswer | Self::Malformed => true,
             Self::Rpc { code, .. } => !REFUSED_UNEXECUTED.contains(code),
         }
@@ -69,6 +83,7 @@ impl NodeError {
         match self {
             Self::Unreachable => "unreachable",
             Self::Unauthorized => "unauthorized",
+            Self::Exhausted => "exhausted",
             Self::WarmingUp => "warming_up",
             Self::Expired => "expired",
             Self::Busy => "busy",
@@ -80,9 +95,10 @@ impl NodeError {
     }
 
     /// All words of [`kind`](Self::kind).
-    pub(super) const KINDS: [&str; 9] = [
+    pub(super) const KINDS: [&str; 10] = [
         "unreachable",
         "unauthorized",
+        "exhausted",
         "warming_up",
         "expired",
         "busy",
@@ -126,6 +142,7 @@ impl NodeError {
     fn from_transport(error: &TransportError) -> Self {
         match error {
             TransportError::NotDelivered => Self::Unreachable,
+            TransportError::Exhausted => Self::Exhausted,
             TransportError::Timeout => Self::Timeout,
             TransportError::NoAnswer => Self::NoAnswer,
             TransportError::TooLarge | TransportError::Garbled => Self::Malformed,
@@ -170,11 +187,23 @@ pub enum StartError {
     Zmq(String),
     /// The operating system refused a thread.
     #[error("a thread cannot start: {0}")]
-    Thread(#[from] std::io::Error),
+    Thread(#[from] io::Error),
 }
 
 /// Codes that the node gives before it executes anything: bad JSON, no such method, bad parameters, bad hex.
 const REFUSED_UNEXECUTED: [i32; 7] = [-32700, -32601, -32600, -32602, -22, -8, -3];
+
+/// Whether the operating system refused a file, a connection or a port because there are no more of them.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error().is_some_and(|code| [ENFILE, EMFILE].contains(&code))
+}
+
+/// The system has no more open files.
+const ENFILE: i32 = 23;
+
+/// The process has no more open files.
+const EMFILE: i32 = 24;
 
 fn shortened(message: &str) -> String {
     let mut end = message.len().min(MESSAGE_LIMIT);
@@ -223,6 +252,7 @@ mod tests {
         let not = [
             NodeError::Unreachable,
             NodeError::Unauthorized,
+            NodeError::Exhausted,
             NodeError::WarmingUp,
             NodeError::Expired,
             NodeError::Busy,

@@ -73,7 +73,11 @@ impl Meters {
             counter.increment(1);
         }
         match error {
-            NodeError::Unreachable | NodeError::Unauthorized | NodeError::WarmingUp | NodeError::Expired => {
+            NodeError::Unreachable
+            | NodeError::Unauthorized
+            | NodeError::Exhausted
+            | NodeError::WarmingUp
+            | NodeError::Expired => {
                 self.log_state(Some(kind), &error.to_string());
             }
             // These say something about one call, not about the node.

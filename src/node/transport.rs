@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use super::credentials::Secret;
-use super::error::StartError;
+use super::error::{StartError, is_exhausted};
 
 /// The node closes a connection that was idle for 30 s; one that was idle for longer than this is not used again,
 /// whoever holds it.
@@ -78,6 +78,9 @@ pub(super) enum TransportError {
     /// The node has not got a whole request.
     #[error("the request was not delivered")]
     NotDelivered,
+    /// The operating system gives no connection: this process has no files or ports left.
+    #[error("no files or ports are left for a connection")]
+    Exhausted,
     /// It has, and the deadline passed.
     #[error("no answer in time")]
     Timeout,
@@ -190,15 +193,19 @@ impl HttpTransport {
     fn connect(&self, deadline: Instant) -> Result<TcpStream, TransportError> {
         let places = (self.address.host.as_str(), self.address.port)
             .to_socket_addrs()
-            .map_err(|_| TransportError::NotDelivered)?;
+            .map_err(|error| not_connected(&error))?;
+        let mut failure = TransportError::NotDelivered;
         for place in places {
-            if let Ok(stream) = TcpStream::connect_timeout(&place, remaining(deadline)) {
-                // Without it the second of two small writes waits for an acknowledgement of the first.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
+            match TcpStream::connect_timeout(&place, remaining(deadline)) {
+                Ok(stream) => {
+                    // Without it the second of two small writes waits for an acknowledgement of the first.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => failure = not_connected(&error),
             }
         }
-        Err(TransportError::NotDelivered)
+        Err(failure)
     }
 
     fn read(&self, stream: &mut TcpStream, deadline: Instant) -> Result<HttpReply, Lost> {
@@ -292,6 +299,11 @@ impl Idle {
 fn keep(idle: &mut Option<Idle>, stream: TcpStream, reply: HttpReply) -> HttpReply {
     *idle = reply.keep.then(|| Idle { stream, since: Instant::now() });
     reply
+}
+
+/// The meaning of an error of a connection that was never made.
+fn not_connected(error: &io::Error) -> TransportError {
+    if is_exhausted(error) { TransportError::Exhausted } else { TransportError::NotDelivered }
 }
 
 /// Writes all of it. An error means that the node cannot have got all of it.

@@ -24,6 +24,9 @@ use crate::api::{
 /// The largest file of signatures. One signature takes some 2,000 bytes.
 const MAX_SIGNATURES_BYTES: u64 = 256 * 1024;
 
+/// In how many seconds signatures that cannot be read for want of something may be asked for again.
+const RETRY_AFTER: u64 = 5;
+
 /// The routes of the keys.
 pub(in crate::api) fn routes<S: Send + Sync + 'static>() -> Router<Arc<Shared<S>>> {
     Router::new()
@@ -51,12 +54,22 @@ async fn signatures<S>(
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(path = %path.display(), %error, "signatures could not be read");
             }
-            Err(Fault::NotFound)
+            Err(fault_of(error.kind()))
         }
         Err(error) => {
             tracing::error!(%error, "reading signatures was given up");
             Err(Fault::NotFound)
         }
+    }
+}
+
+/// The answer when a file cannot be read. Only what will be so the next time is told as "not found".
+fn fault_of(kind: io::ErrorKind) -> Fault {
+    // `Other` is what `read` says of what is no file of signatures.
+    if [io::ErrorKind::NotFound, io::ErrorKind::Other, io::ErrorKind::PermissionDenied].contains(&kind) {
+        Fault::NotFound
+    } else {
+        Fault::Away { retry_after: RETRY_AFTER, text: "The signatures cannot be read now.".to_owned() }
     }
 }
 
@@ -88,6 +101,16 @@ fn read(path: &Path) -> io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shortage_of_files_is_no_missing_signature() {
+        // EMFILE of Linux, then what stays as it is.
+        let away = fault_of(io::Error::from_raw_os_error(24).kind());
+        assert!(matches!(away, Fault::Away { .. }), "{away:?}");
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::Other, io::ErrorKind::PermissionDenied] {
+            assert_eq!(fault_of(kind), Fault::NotFound);
+        }
+    }
 
     #[test]
     fn names() {
