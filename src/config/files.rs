@@ -17,6 +17,15 @@ use super::{
 };
 use crate::api::signing::Signing;
 
+/// Everybody may read it.
+const OTHERS_READ: u32 = 0o004;
+
+/// Its group or everybody may write it.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Of a folder: only the owner of a file may remove or rename it.
+const STICKY: u32 = 0o1000;
+
 /// No password is longer.
 const MAX_SECRET_BYTES: u64 = 4096;
 
@@ -114,14 +123,45 @@ pub(super) fn check_files(
     Files { api_keys, signing }
 }
 
-/// Warns of a secret that everybody on the machine can read.
+/// Warns of a secret that others on the machine can read, change, or replace.
 pub(super) fn warn_if_open(key: &'static str, path: &Path, warnings: &mut Vec<Warning>) {
-    let mode =
-        fs::metadata(path).as_ref().map(Metadata::permissions).map_or(0, |permissions| permissions.mode());
-    if mode & 0o004 != 0 {
-        warnings
-            .push(Warning { key, what: format!("{} can be read by everybody: chmod 600", path.display()) });
+    if mode(path) & OTHERS_READ != 0 {
+        let what = format!("{} can be read by everybody: chmod 600", path.display());
+        warnings.push(Warning { key, what });
     }
+    warn_if_writable(key, path, warnings);
+}
+
+/// Warns of a file that others on the machine can change, or replace because its folder lets them. Where its name is a
+/// symbolic link, that is asked of the file and of the folder that it leads to, too.
+pub(super) fn warn_if_writable(key: &'static str, path: &Path, warnings: &mut Vec<Warning>) {
+    let mut warn = |what: String| {
+        let warning = Warning { key, what };
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    };
+    if mode(path) & OTHERS_WRITE != 0 {
+        warn(format!("{} can be written by others than its owner: chmod go-w", path.display()));
+    }
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for folder in [path, &real].into_iter().filter_map(Path::parent) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        // In a folder with the sticky bit only the owner of a file can replace it.
+        let mode = mode(folder);
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            warn(format!(
+                "others than the owner of {} can put another file in the place of {}: chmod go-w {0}",
+                folder.display(),
+                path.display()
+            ));
+        }
+    }
+}
+
+/// The permissions of a file; none of one that cannot be looked at.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).as_ref().map(Metadata::permissions).map_or(0, |permissions| permissions.mode())
 }
 
 #[cfg(test)]
@@ -150,6 +190,57 @@ mod tests {
         assert!(matches!(read_password(file(b"\xff").path()), Err(SecretError::NoText)));
         assert!(matches!(read_password(file(&[b'a'; 4097]).path()), Err(SecretError::NoText)));
         assert!(matches!(read_password(Path::new("/nonexistent")), Err(SecretError::Read(_))));
+    }
+
+    fn warnings_of(file: u32, folder: u32) -> Vec<String> {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("place");
+        fs::create_dir(&place).unwrap();
+        let path = place.join("keys");
+        fs::write(&path, "a secret").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(file)).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(folder)).unwrap();
+        let mut warnings = Vec::new();
+        warn_if_open("http.api_keys_file", &path, &mut warnings);
+        warnings.into_iter().map(|warning| warning.what).collect()
+    }
+
+    #[test]
+    fn secret_that_others_can_read_write_or_replace_draws_a_warning() {
+        let (read, write, replace) = ("can be read by", "can be written by", "in the place of");
+        let table: [(u32, u32, &[&str]); 9] = [
+            (0o600, 0o700, &[]),
+            (0o640, 0o750, &[]),
+            (0o644, 0o755, &[read]),
+            (0o620, 0o750, &[write]),
+            (0o602, 0o750, &[write]),
+            (0o666, 0o755, &[read, write]),
+            (0o600, 0o770, &[replace]),
+            (0o600, 0o707, &[replace]),
+            (0o600, 0o1777, &[]),
+        ];
+        for (file, folder, expected) in table {
+            let warnings = warnings_of(file, folder);
+            assert_eq!(warnings.len(), expected.len(), "{file:o} in {folder:o}: {warnings:?}");
+            for (warning, part) in warnings.iter().zip(expected) {
+                assert!(warning.contains(part), "{file:o} in {folder:o}: {warning}");
+            }
+        }
+    }
+
+    #[test]
+    fn folder_behind_a_symbolic_link_counts_too() {
+        let home = tempfile::tempdir().unwrap();
+        let open = home.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::write(open.join("keys"), "a secret").unwrap();
+        fs::set_permissions(open.join("keys"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        let link = home.path().join("keys");
+        std::os::unix::fs::symlink(open.join("keys"), &link).unwrap();
+        let mut warnings = Vec::new();
+        warn_if_open("http.api_keys_file", &link, &mut warnings);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
     }
 
     #[test]

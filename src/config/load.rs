@@ -6,7 +6,7 @@ use super::{
     api_keys::ApiKeys,
     check::check,
     error::{ConfigError, Place, Problem, Warning},
-    files::check_files,
+    files::{check_files, warn_if_writable},
     keys::{KEYS, Key},
     sections::Config,
     source::{self, Found},
@@ -49,6 +49,9 @@ impl Loaded {
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let mut loaded = Self::read_alone(file, variables)?;
+        if let Some(file) = file {
+            warn_if_writable("--config", file, &mut loaded.warnings);
+        }
         let mut problems = Vec::new();
         let files = check_files(&loaded.config, &loaded.origins, &mut problems, &mut loaded.warnings);
         if !problems.is_empty() {

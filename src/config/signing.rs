@@ -2,7 +2,11 @@
 
 use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
-use super::{error::Warning, files::warn_if_open, sections::Config};
+use super::{
+    error::Warning,
+    files::{warn_if_open, warn_if_writable},
+    sections::Config,
+};
 use crate::{
     api::signing::{KeyFile, Signing, SigningKeys, X509Signer},
     bch::Network,
@@ -55,6 +59,7 @@ fn x509(
     let (chain, key) = (read_or_refuse(chain_name, chain_path), read_or_refuse(key_name, key_path));
     let (chain, key) = (chain?, key?);
     warn_if_open(key_name, key_path, warnings);
+    warn_if_writable(chain_name, chain_path, warnings);
     let error = match X509Signer::from_pem(&chain, &key) {
         Ok(signer) => {
             if let Some(concern) = signer.validity().concern(SystemClock::default().now()) {
