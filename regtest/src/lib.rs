@@ -34,4 +34,4 @@ pub use daemon::Daemon;
 pub use node::{External, Kind, Node, RpcFailure, fresh_nodes, nodes, silent_nodes};
 pub use purse::Purse;
 pub use shop::Shop;
-pub use sim::{Faults, RpcFault, SimClock, SimNode, SimOptions, Topic};
+pub use sim::{Faults, RpcFault, SimClock, SimNode, SimOptions, SimPlace, Topic};

@@ -34,7 +34,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
@@ -76,6 +76,21 @@ pub struct SimOptions {
     pub topics: Vec<Topic>,
     /// The node's time.
     pub clock: SimClock,
+    /// Data folder and ports; `None` for a temporary folder and free ports.
+    pub place: Option<SimPlace>,
+}
+
+/// Data folder and ports of a stand-in that others find without being told, as they find a `bitcoind`.
+#[derive(Clone, Debug)]
+pub struct SimPlace {
+    /// The data folder. It exists, and is kept when the stand-in ends.
+    pub folder: PathBuf,
+    /// Permissions of the cookie file, before the umask of the process is applied.
+    pub cookie_mode: u32,
+    /// The port of JSON-RPC on 127.0.0.1.
+    pub rpc_port: u16,
+    /// The ports of the topics on 127.0.0.1, in the order of [`SimOptions::topics`].
+    pub zmq_ports: Vec<u16>,
 }
 
 impl Default for SimOptions {
@@ -89,6 +104,7 @@ impl Default for SimOptions {
             idle: Duration::from_secs(30),
             topics: vec![Topic::HashBlock, Topic::HashDs, Topic::RawTx],
             clock: SimClock::default(),
+            place: None,
         }
     }
 }
@@ -102,7 +118,7 @@ pub struct SimNode {
 struct Shared {
     options: SimOptions,
     faults: Faults,
-    folder: TempDir,
+    folder: Folder,
     ports: Mutex<Ports>,
     chain: Mutex<Chain>,
     /// The mempool as the last orderly stop saved it, in order of entry.
@@ -112,11 +128,37 @@ struct Shared {
     running: Mutex<Option<Running>>,
 }
 
-/// Addresses that stay the same over restarts; empty before the first start.
+/// The data folder.
+enum Folder {
+    /// Removed when the stand-in is dropped.
+    Temporary(TempDir),
+    /// Named by [`SimPlace::folder`].
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        }
+    }
+}
+
+/// Addresses that stay the same over restarts; empty before the first start, unless they are given.
 #[derive(Default)]
 struct Ports {
     rpc: Option<u16>,
     zmq: Vec<(Topic, String)>,
+}
+
+impl Ports {
+    fn given(options: &SimOptions) -> Self {
+        let Some(place) = &options.place else { return Self::default() };
+        let endpoint = |port: &u16| format!("tcp://127.0.0.1:{port}");
+        let zmq = options.topics.iter().copied().zip(place.zmq_ports.iter().map(endpoint)).collect();
+        Self { rpc: Some(place.rpc_port), zmq }
+    }
 }
 
 /// One life of the node, from start to stop or kill.
@@ -159,12 +201,16 @@ impl SimNode {
     /// When a port or a temporary folder cannot be had.
     pub fn start(options: SimOptions) -> io::Result<Self> {
         let now = options.clock.now();
+        let folder = match &options.place {
+            Some(place) => Folder::Kept(place.folder.clone()),
+            None => Folder::Temporary(tempfile::Builder::new().prefix("sim-").tempdir()?),
+        };
         let node = Self {
             shared: Arc::new(Shared {
+                ports: Mutex::new(Ports::given(&options)),
                 options,
                 faults: Faults::default(),
-                folder: tempfile::Builder::new().prefix("sim-").tempdir()?,
-                ports: Mutex::default(),
+                folder,
                 chain: Mutex::new(Chain::new(now)),
                 saved: Mutex::default(),
                 life: Mutex::new(Life {
@@ -451,7 +497,7 @@ impl Shared {
         Ok(())
     }
 
-    /// A new password in the cookie file, readable by its owner only.
+    /// A new password in the cookie file, readable by its owner only unless [`SimPlace::cookie_mode`] says more.
     fn write_cookie(&self) -> io::Result<String> {
         let secret = format!("__cookie__:{}", hex::encode(random()?));
         let path = self.cookie_file();
@@ -460,7 +506,8 @@ impl Shared {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mode = self.options.place.as_ref().map_or(0o600, |place| place.cookie_mode);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         file.write_all(secret.as_bytes())?;
         Ok(secret)
     }
