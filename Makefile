@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim sim-race bench load build install-deps
+.PHONY: help demo test test-systemd sim sim-race bench load build install-deps
 
 CARGO := scripts/with-rocksdb cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -36,8 +36,10 @@ demo: install-deps ## a payment, start to end; NODE=bchn for a real node, ARGS=-
 	$(call stage,demo)
 	@$(TARGET)/debug/demo --node $(NODE) $(ARGS)
 
+# The tree of the machine that tests/systemd boots is made in the background meanwhile; that test waits for it.
 test: ## format, lints, documentation, unit file, configuration, all tests
-	@scripts/install-deps browser
+	@scripts/install-deps browser systemd
+	@scripts/debian-tree >/dev/null 2>&1 </dev/null &
 	$(call stage,format)
 	@cargo fmt --all --check
 	$(call stage,unit file)
@@ -51,6 +53,14 @@ test: ## format, lints, documentation, unit file, configuration, all tests
 		$(CARGO) run --quiet --locked --bin jppd -- check-config --config config/jppd.toml >/dev/null
 	$(call stage,tests)
 	@$(CARGO) test --locked --workspace
+
+test-systemd: ## installs by docs/OPERATIONS.md in a machine with systemd, and tries the unit there (as root)
+	@scripts/install-deps systemd
+	@scripts/debian-tree >/dev/null 2>&1 </dev/null &
+	$(call stage,build)
+	@$(CARGO) build --locked --workspace --bins --test systemd
+	$(call stage,unit under systemd)
+	@$(CARGO) test --locked --workspace --test systemd -- --nocapture
 
 # The simulator: how many seeds, or which one, and whether to tell what happens in it.
 SEEDS ?= 10000
