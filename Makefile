@@ -7,7 +7,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-systemd sim sim-race bench load build install-deps
+.PHONY: help demo test test-systemd sim sim-race bench load build install-deps \
+	stage-format stage-unit-file stage-lints stage-documentation stage-configuration stage-tests
 
 CARGO := scripts/with-rocksdb cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -36,23 +37,33 @@ demo: install-deps ## a payment, start to end; NODE=bchn for a real node, ARGS=-
 	$(call stage,demo)
 	@$(TARGET)/debug/demo --node $(NODE) $(ARGS)
 
+# Every stage runs, whatever the others say; the last lines name what failed and what was skipped.
+TEST_STAGES := format unit-file lints documentation configuration tests
+
 # The tree of the machine that tests/systemd boots is made in the background meanwhile; that test waits for it.
-test: ## format, lints, documentation, unit file, configuration, all tests
+test: ## format, lints, documentation, unit file, configuration, all tests; STAGE=lints for one of the stages
 	@scripts/install-deps browser systemd
 	@scripts/debian-tree >/dev/null 2>&1 </dev/null &
-	$(call stage,format)
+	@MAKE=$(MAKE) scripts/run-stages stage $(or $(STAGE),$(TEST_STAGES))
+
+stage-format:
 	@cargo fmt --all --check
-	$(call stage,unit file)
+
+stage-unit-file:
 	@scripts/check-unit
-	$(call stage,lints)
+
+stage-lints:
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(call stage,documentation)
+
+stage-documentation:
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
-	$(call stage,configuration)
+
+stage-configuration:
 	@JPPD_NODE__RPC_COOKIE_FILE=/var/lib/bitcoind/.cookie \
 		$(CARGO) run --quiet --locked --bin jppd -- check-config --config config/jppd.toml >/dev/null
-	$(call stage,tests)
-	@$(CARGO) test --locked --workspace
+
+stage-tests:
+	@$(CARGO) test --locked --workspace --no-fail-fast
 
 test-systemd: ## installs by docs/OPERATIONS.md in a machine with systemd, and tries the unit there (as root)
 	@scripts/install-deps systemd

@@ -240,10 +240,11 @@ fn without_bitcoind(test: &str) {
 }
 
 /// Says on standard error that something was not tried. The test runner keeps what a passing test prints with
-/// `println!` to itself; this it does not see, so nobody takes for tried what was not.
+/// `println!` to itself; this it does not see, so nobody takes for tried what was not. `scripts/run-stages` repeats
+/// these lines at the end of `make test`.
 pub fn skipped(what: &str) {
-    // Where standard error is closed nobody reads.
-    let _ = writeln!(io::stderr(), "skipped: {what}");
+    // One write: tests that run side by side do not mix their lines. Where standard error is closed nobody reads.
+    let _ = io::stderr().write_all(format!("skipped: {what}\n").as_bytes());
 }
 
 /// Reads a reply into the type the caller wants.
