@@ -1,13 +1,10 @@
 //! A real node: `bitcoind -regtest` as a child of this process.
 //!
-//! Each node has a temporary data folder and five free loopback ports of its own, so tests can run side by side. A
-//! free port is found by binding and releasing it, which somebody else may use in between; a node that does not come
-//! up with all its ZMQ topics is therefore given other ports, twice. The child is ended with the [`Bchn`] that
-//! started it, by its own handle.
+//! Each node has a temporary data folder and five loopback ports of its own, which stay reserved while it is stopped, so
+//! tests can run side by side. The child is ended with the [`Bchn`] that started it, by its own handle.
 
 use std::ffi::OsStr;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -18,11 +15,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::node::Node;
+use crate::port::Port;
 
 /// How long the node may take until its RPC answers. It is 0.3 s on an idle machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 /// How long an orderly shutdown may take.
-const STOP: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(180);
 
 /// A running `bitcoind -regtest`, or one that was stopped and can be started again.
 #[derive(Debug)]
@@ -38,13 +36,13 @@ pub struct Bchn {
     child: Mutex<Option<Child>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Ports {
-    rpc: u16,
-    rawtx: u16,
-    hashblock: u16,
-    hashds: u16,
-    p2p: u16,
+    rpc: Port,
+    rawtx: Port,
+    hashblock: Port,
+    hashds: Port,
+    p2p: Port,
 }
 
 impl Bchn {
@@ -70,7 +68,7 @@ impl Bchn {
     /// # Errors
     /// When it does not come up.
     pub fn start_silent(program: &Path) -> io::Result<Self> {
-        Self::try_ports(program, &[], false, false)
+        Self::start_as(program, &[], false, false)
     }
 
     /// Starts `program` with an empty chain, as a node that others connect to with [`Bchn::connect_to`].
@@ -78,7 +76,7 @@ impl Bchn {
     /// # Errors
     /// When it does not come up.
     pub fn start_listening(program: &Path) -> io::Result<Self> {
-        Self::try_ports(program, &[], true, true)
+        Self::start_as(program, &[], true, true)
     }
 
     /// As [`Bchn::start`], with further command line arguments such as `-expire=1`.
@@ -86,27 +84,21 @@ impl Bchn {
     /// # Errors
     /// When it does not come up.
     pub fn start_with(program: &Path, arguments: &[&str]) -> io::Result<Self> {
-        Self::try_ports(program, arguments, true, false)
+        Self::start_as(program, arguments, true, false)
     }
 
-    fn try_ports(program: &Path, arguments: &[&str], publishes: bool, listens: bool) -> io::Result<Self> {
-        let mut last = None;
-        for _ in 0..3 {
-            let node = Self {
-                program: program.to_owned(),
-                arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-                publishes,
-                listens,
-                folder: tempfile::Builder::new().prefix("bchn-").tempdir()?,
-                ports: Ports::free()?,
-                child: Mutex::new(None),
-            };
-            match Node::start(&node) {
-                Ok(()) => return Ok(node),
-                Err(e) => last = Some(e),
-            }
-        }
-        Err(last.unwrap_or_else(|| io::Error::other("never tried")))
+    fn start_as(program: &Path, arguments: &[&str], publishes: bool, listens: bool) -> io::Result<Self> {
+        let node = Self {
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            publishes,
+            listens,
+            folder: tempfile::Builder::new().prefix("bchn-").tempdir()?,
+            ports: Ports::reserve()?,
+            child: Mutex::new(None),
+        };
+        Node::start(&node)?;
+        Ok(node)
     }
 
     /// The data folder of this node. The node's log is `regtest/debug.log` in it.
@@ -117,10 +109,10 @@ impl Bchn {
     /// Becomes a peer of another node that [listens](Bchn::start_listening). Returns when both have shaken hands.
     ///
     /// # Errors
-    /// When they do not within a minute.
+    /// When they do not within three minutes.
     pub fn connect_to(&self, other: &Self) -> io::Result<()> {
         self.ask("setnetworkactive", &json!([true]))?;
-        let address = format!("127.0.0.1:{}", other.ports.p2p);
+        let address = other.ports.p2p.address().to_string();
         let deadline = Instant::now() + START;
         while !(self.has_peer()? && other.has_peer()?) {
             if Instant::now() > deadline {
@@ -137,7 +129,7 @@ impl Bchn {
     /// Leaves all its peers. Returns when it has none.
     ///
     /// # Errors
-    /// When it still has one after a minute.
+    /// When it still has one after three minutes.
     pub fn disconnect(&self) -> io::Result<()> {
         self.ask("setnetworkactive", &json!([false]))?;
         let deadline = Instant::now() + STOP;
@@ -171,7 +163,7 @@ impl Bchn {
             .arg("-regtest")
             .arg(datadir)
             .arg("-server=1")
-            .arg(format!("-rpcport={}", self.ports.rpc))
+            .arg(format!("-rpcport={}", self.ports.rpc.number()))
             // No peers but those that a test names, no look at the network around.
             .args(["-connect=0", "-dnsseed=0", "-upnp=0", "-natpmp=0", "-discover=0", "-listenonion=0"])
             // 28.0.1 stops to answer RPC after its expiry date, on regtest too.
@@ -183,15 +175,15 @@ impl Bchn {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         if self.listens {
-            command.arg("-listen=1").arg(format!("-bind=127.0.0.1:{}", self.ports.p2p));
+            command.arg("-listen=1").arg(format!("-bind={}", self.ports.p2p.address()));
         } else {
             command.arg("-listen=0");
         }
         if self.publishes {
             command
-                .arg(format!("-zmqpubrawtx={}", endpoint(self.ports.rawtx)))
-                .arg(format!("-zmqpubhashblock={}", endpoint(self.ports.hashblock)))
-                .arg(format!("-zmqpubhashds={}", endpoint(self.ports.hashds)));
+                .arg(format!("-zmqpubrawtx={}", endpoint(&self.ports.rawtx)))
+                .arg(format!("-zmqpubhashblock={}", endpoint(&self.ports.hashblock)))
+                .arg(format!("-zmqpubhashds={}", endpoint(&self.ports.hashds)));
         }
         command
     }
@@ -226,7 +218,7 @@ impl Node for Bchn {
     }
 
     fn rpc_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.rpc)
+        format!("http://{}", self.ports.rpc.address())
     }
 
     fn cookie_file(&self) -> PathBuf {
@@ -234,15 +226,15 @@ impl Node for Bchn {
     }
 
     fn zmq_rawtx(&self) -> String {
-        endpoint(self.ports.rawtx)
+        endpoint(&self.ports.rawtx)
     }
 
     fn zmq_hashblock(&self) -> String {
-        endpoint(self.ports.hashblock)
+        endpoint(&self.ports.hashblock)
     }
 
     fn zmq_hashds(&self) -> String {
-        endpoint(self.ports.hashds)
+        endpoint(&self.ports.hashds)
     }
 
     fn stop(&self) -> io::Result<()> {
@@ -300,17 +292,17 @@ impl Drop for Bchn {
 }
 
 impl Ports {
-    /// Five ports that were free a moment ago.
-    fn free() -> io::Result<Self> {
-        let held: Vec<TcpListener> =
-            (0..5).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<io::Result<_>>()?;
-        let port = |index: usize| -> io::Result<u16> {
-            held.get(index).ok_or_else(|| io::Error::other("too few ports"))?.local_addr().map(|at| at.port())
-        };
-        Ok(Self { rpc: port(0)?, rawtx: port(1)?, hashblock: port(2)?, hashds: port(3)?, p2p: port(4)? })
+    fn reserve() -> io::Result<Self> {
+        Ok(Self {
+            rpc: Port::reserve()?,
+            rawtx: Port::reserve()?,
+            hashblock: Port::reserve()?,
+            hashds: Port::reserve()?,
+            p2p: Port::reserve()?,
+        })
     }
 }
 
-fn endpoint(port: u16) -> String {
-    format!("tcp://127.0.0.1:{port}")
+fn endpoint(port: &Port) -> String {
+    format!("tcp://{}", port.address())
 }

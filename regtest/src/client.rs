@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
+use crate::wait::PATIENCE;
+
 pub use tokio_tungstenite::tungstenite::Message;
 
 /// A client of one server on loopback: a connection a request, as `curl` has it.
@@ -152,8 +154,7 @@ impl Connection {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
-        let answer =
-            tokio::time::timeout(Duration::from_secs(60), self.sender.send_request(request)).await??;
+        let answer = tokio::time::timeout(PATIENCE, self.sender.send_request(request)).await??;
         let status = answer.status().as_u16();
         let text =
             |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -180,9 +181,9 @@ impl Socket {
     /// The next JSON message; pings are answered on the way.
     ///
     /// # Errors
-    /// When none comes within 20 seconds, or the socket is closed; code and reason are in the message.
+    /// When none comes within [`PATIENCE`], or the socket is closed; code and reason are in the message.
     pub async fn next(&mut self) -> Result<Value> {
-        self.next_within(Duration::from_secs(20)).await
+        self.next_within(PATIENCE).await
     }
 
     /// The next JSON message, if it comes in this time.

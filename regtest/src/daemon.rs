@@ -5,7 +5,6 @@
 
 use std::{
     io,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -15,10 +14,11 @@ use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use crate::{Node, client::Client};
-
-/// How long the daemon gets to become ready.
-const READY: Duration = Duration::from_secs(60);
+use crate::{
+    Node, Port,
+    client::Client,
+    wait::{PATIENCE, eventually},
+};
 
 /// `jppd` beside a node.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Daemon {
     program: PathBuf,
     environment: Vec<(String, String)>,
     folder: TempDir,
-    http: u16,
-    ops: u16,
+    http: Port,
+    ops: Port,
     child: Mutex<Option<Child>>,
 }
 
@@ -68,7 +68,7 @@ impl Daemon {
     /// # Errors
     /// When there is no free port or no temporary folder.
     pub fn new(program: &Path, node: &dyn Node, settings: &[(&str, &str)]) -> Result<Self> {
-        let (http, ops) = (free_port()?, free_port()?);
+        let (http, ops) = (Port::reserve()?, Port::reserve()?);
         let folder = TempDir::with_prefix("jppd-")?;
         let mut environment = vec![
             ("JPPD_NODE__NETWORK".to_owned(), "regtest".to_owned()),
@@ -78,8 +78,8 @@ impl Daemon {
             ("JPPD_NODE__ZMQ_HASHBLOCK".to_owned(), node.zmq_hashblock()),
             ("JPPD_NODE__ZMQ_HASHDS".to_owned(), node.zmq_hashds()),
             ("JPPD_STORE__PATH".to_owned(), text(&folder.path().join("store"))?),
-            ("JPPD_HTTP__LISTEN".to_owned(), format!("127.0.0.1:{http}")),
-            ("JPPD_OPS__LISTEN".to_owned(), format!("127.0.0.1:{ops}")),
+            ("JPPD_HTTP__LISTEN".to_owned(), http.address().to_string()),
+            ("JPPD_OPS__LISTEN".to_owned(), ops.address().to_string()),
             ("JPPD_HTTP__OPEN_CREATION".to_owned(), "true".to_owned()),
             ("JPPD_LIMITS__VERIFY_PER_MINUTE".to_owned(), "0".to_owned()),
             ("JPPD_LIMITS__PAY_PER_MINUTE".to_owned(), "0".to_owned()),
@@ -131,20 +131,22 @@ impl Daemon {
     /// # Errors
     /// When it does not within a minute, or the program ends; its log is in the message.
     pub async fn wait_ready(&self) -> Result<()> {
-        let until = Instant::now() + READY;
-        let mut last = String::new();
-        while Instant::now() < until {
+        // Not by `eventually`: a task of its own waits here, too, and an asynchronous closure cannot be sent to one.
+        let until = Instant::now() + PATIENCE;
+        loop {
             if let Some(status) = self.exited()? {
                 bail!("jppd ended with {status}:\n{}", self.log());
             }
-            match self.ops().get("/readyz").await {
+            let last = match self.ops().get("/readyz").await {
                 Ok(answer) if answer.status == 200 => return Ok(()),
-                Ok(answer) => last = answer.body,
-                Err(error) => last = error.to_string(),
+                Ok(answer) => answer.body,
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > until {
+                bail!("jppd is not ready within {PATIENCE:?}: {last}\n{}", self.log());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        bail!("jppd did not become ready: {last}\n{}", self.log())
     }
 
     /// Ends it as SIGKILL does.
@@ -158,21 +160,16 @@ impl Daemon {
         Ok(())
     }
 
-    /// Ends it in order (SIGTERM), and waits for at most 20 seconds.
+    /// Ends it in order (SIGTERM), and waits for at most a minute.
     ///
     /// # Errors
     /// When it does not end in time.
     pub async fn terminate(&self) -> Result<ExitStatus> {
         self.signal("TERM")?;
-        let until = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < until {
-            if let Some(status) = self.exited()? {
-                self.child.lock().take();
-                return Ok(status);
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        bail!("jppd did not end in time:\n{}", self.log())
+        let missing = || format!("the end of jppd\n{}", self.log());
+        let status = eventually(missing, async || Ok(self.exited()?)).await?;
+        self.child.lock().take();
+        Ok(status)
     }
 
     /// Stops it in its tracks (SIGSTOP): its sockets stay open, and nobody reads them.
@@ -202,17 +199,17 @@ impl Daemon {
 
     /// A client of its public address.
     pub fn api(&self) -> Client {
-        Client::new(self.http)
+        Client::new(self.http.number())
     }
 
     /// A client of its operator's address.
     pub fn ops(&self) -> Client {
-        Client::new(self.ops)
+        Client::new(self.ops.number())
     }
 
     /// Its public address, as `http://host:port`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http)
+        format!("http://{}", self.http.address())
     }
 
     /// What it logged so far.
@@ -261,10 +258,6 @@ pub fn beside_this_program(name: &str) -> Result<PathBuf> {
     folder.pop();
     let program = folder.join(name);
     if program.is_file() { Ok(program) } else { bail!("{} is missing: build it first", program.display()) }
-}
-
-fn free_port() -> io::Result<u16> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
 }
 
 fn text(path: &Path) -> Result<String> {

@@ -14,6 +14,8 @@
 //! * [`node`]: the trait, a harness for what goes beyond it, and the choice of nodes
 //! * [`wallet`]: keys and coins that sign, for either; [`purse`]: a wallet with coins beside a node
 //! * [`daemon`], [`client`]: `jppd` as a child beside a node, and what talks to it; [`shop`]: all of them together
+//! * [`wait`], [`subscriber`], [`port`]: waiting for events, hearing all messages, ports of one's own: what a test needs to
+//!   count on no time and no luck
 //!
 //! The suite in `tests/conformance` runs the same checks against stand-in and real node and compares the answers.
 //! `docker-compose.yml` and `docker-test` do with a container what `BITCOIND` does with a program.
@@ -23,15 +25,21 @@ pub mod chain;
 pub mod client;
 pub mod daemon;
 pub mod node;
+pub mod port;
 pub mod purse;
 pub mod shop;
 pub mod sim;
+pub mod subscriber;
+pub mod wait;
 pub mod wallet;
 
 pub use bchn::Bchn;
 pub use client::{Client, Socket};
 pub use daemon::Daemon;
 pub use node::{External, Kind, Node, RpcFailure, fresh_nodes, nodes, silent_nodes};
+pub use port::Port;
 pub use purse::Purse;
 pub use shop::Shop;
 pub use sim::{Faults, RpcFault, SimClock, SimNode, SimOptions, SimPlace, Topic};
+pub use subscriber::Subscriber;
+pub use wait::eventually;

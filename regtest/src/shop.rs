@@ -2,14 +2,16 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::{Daemon, Node, Purse, Socket, client::Answer, fresh_nodes, nodes, wallet::Wallet};
+use crate::{
+    Daemon, Node, Purse, Socket, client::Answer, fresh_nodes, nodes, wait::eventually, wallet::Wallet,
+};
 
-/// How often something is looked at until it is as it is waited for, 50 ms apart.
-const LOOKS: u32 = 400;
-/// How long an event log must say nothing more to be at its end.
+/// How long an event log that is at its end is watched for one event too many. A log that has none passes at once and
+/// under any load; no later event of the invoice could take the place of this pause.
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// A node, a payer with coins, a payee, and `jppd`.
@@ -80,7 +82,7 @@ impl Shop {
     /// Waits until an invoice has a status.
     ///
     /// # Errors
-    /// When it does not within 20 seconds; the log is in the message.
+    /// When it does not within a minute; the log is in the message.
     pub async fn until(&self, id: &str, status: &str) -> Result<Value> {
         self.until_any(id, &[status]).await
     }
@@ -99,48 +101,89 @@ impl Shop {
     /// # Errors
     /// As [`Shop::until`].
     pub async fn until_so(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
-        let mut last = Value::Null;
-        for _ in 0..LOOKS {
-            last = self.get(id).await?;
-            if is_so(&last) {
-                return Ok(last);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        bail!("{id} is not {what}: {last}\n{}", self.daemon.log())
+        let last = Mutex::new(Value::Null);
+        let missing = || format!("{id} is {what}: {}\n{}", last.lock(), self.daemon.log());
+        eventually(missing, async || {
+            let invoice = self.get(id).await?;
+            *last.lock() = invoice.clone();
+            Ok(is_so(&invoice).then_some(invoice))
+        })
+        .await
     }
 
     /// Waits until `/readyz` names a reason not to be ready.
     ///
     /// # Errors
-    /// When it does not within 20 seconds; the log is in the message.
+    /// When it does not within a minute; the log is in the message.
     pub async fn until_not_ready(&self, reason: &str) -> Result<Answer> {
-        let mut last = None;
-        for _ in 0..LOOKS {
+        let last = Mutex::new(None);
+        let missing = || format!("{reason}: {:?}\n{}", last.lock(), self.daemon.log());
+        eventually(missing, async || {
             // It may have begun just now, and not listen yet.
-            let answer = self.daemon.ops().get("/readyz").await;
-            match answer {
-                Ok(answer) if answer.status == 503 && answer.body.contains(reason) => return Ok(answer),
-                other => last = Some(other),
+            match self.daemon.ops().get("/readyz").await {
+                Ok(answer) if answer.status == 503 && answer.body.contains(reason) => Ok(Some(answer)),
+                other => {
+                    *last.lock() = Some(other);
+                    Ok(None)
+                }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        bail!("never {reason}: {last:?}\n{}", self.daemon.log())
+        })
+        .await
     }
 
-    /// The types of all events of an invoice, in order, up to one of a type; then the log must be silent.
+    /// A counter of the daemon, summed over its labels; 0 before it was counted for the first time.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn counted(&self, name: &str) -> Result<u64> {
+        let metrics = self.daemon.ops().get("/metrics").await?.body;
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let counts = metrics.lines().filter(of_name);
+        Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+    }
+
+    /// Waits until a pass that began after this call has looked at all of the node: its mempool and its chain.
+    ///
+    /// # Errors
+    /// When there is none within a minute; the log is in the message.
+    pub async fn until_looked(&self) -> Result<()> {
+        let before = self.counted("jppd_passes_total").await?;
+        // The first one to end may have begun before.
+        eventually(
+            || format!("a pass over the node\n{}", self.daemon.log()),
+            async || Ok((self.counted("jppd_passes_total").await? >= before + 2).then_some(())),
+        )
+        .await
+    }
+
+    /// The types of all events of an invoice, in order, up to the first of a type; then the log must be silent.
     ///
     /// # Errors
     /// When a number is missing, or the log goes on.
     pub async fn events_until(&self, id: &str, last: &str) -> Result<Vec<String>> {
+        self.events(id, |kinds| kinds.last().map(String::as_str) == Some(last)).await
+    }
+
+    /// The types of all events of an invoice are these, in this order.
+    ///
+    /// # Errors
+    /// When they are not, when a number is missing, or the log goes on.
+    pub async fn events_are(&self, id: &str, wanted: &[&str]) -> Result<()> {
+        let kinds = self.events(id, |kinds| kinds.len() == wanted.len()).await?;
+        ensure!(kinds == wanted, "{kinds:?} instead of {wanted:?}");
+        Ok(())
+    }
+
+    async fn events(&self, id: &str, is_all: impl Fn(&[String]) -> bool) -> Result<Vec<String>> {
         let mut socket = self.socket(id, 0).await?;
         let mut kinds = Vec::new();
-        while kinds.last().map(String::as_str) != Some(last) {
-            let event = socket.next().await?;
+        while !is_all(&kinds) {
+            let event = socket.next().await.with_context(|| format!("after {kinds:?}"))?;
             ensure!(event["n"] == kinds.len() + 1, "events are numbered without a gap: {event}");
             kinds.push(event["type"].as_str().context("a type")?.to_owned());
         }
-        ensure!(socket.next_within(SILENCE).await.is_err(), "nothing comes after {last}");
+        let more = socket.next_within(SILENCE).await;
+        ensure!(more.is_err(), "after {kinds:?} came {more:?}");
         Ok(kinds)
     }
 }

@@ -4,14 +4,16 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::thread::{self, sleep};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bitcoincash::ScriptBuf;
 use regtest::node::over_http;
-use regtest::{Node, RpcFailure, RpcFault, SimNode, SimOptions, Topic};
+use regtest::subscriber::mine_until_heard;
+use regtest::{Node, RpcFailure, RpcFault, SimNode, SimOptions, Subscriber, Topic, wait};
 use serde_json::{Value, json};
 
 fn client(node: &SimNode, method: &str) -> Result<Value, RpcFailure> {
@@ -42,22 +44,9 @@ fn payout() -> ScriptBuf {
     ScriptBuf::from_hex("76a914ebc0ee0b2ab9e8277a600c251475e22a3241a1c188ac").unwrap()
 }
 
-fn subscribe(endpoint: &str) -> zmq::Socket {
-    let socket = zmq::Context::new().socket(zmq::SUB).unwrap();
-    socket.set_subscribe(b"").unwrap();
-    socket.set_rcvtimeo(300).unwrap();
-    socket.connect(endpoint).unwrap();
-    sleep(Duration::from_millis(200));
-    socket
-}
-
-/// The counters of all that arrives.
-fn counters(socket: &zmq::Socket) -> Vec<u32> {
-    let mut seen = Vec::new();
-    while let Ok(parts) = socket.recv_multipart(0) {
-        seen.push(u32::from_le_bytes(parts[2].as_slice().try_into().unwrap()));
-    }
-    seen
+/// The counters of the next messages, so many.
+fn counters(subscriber: &Subscriber, count: usize) -> Vec<u32> {
+    subscriber.take(count).unwrap().iter().map(|message| message.counter).collect()
 }
 
 #[test]
@@ -101,12 +90,32 @@ fn an_effect_can_go_unanswered() {
     }
 }
 
+/// Nothing is answered before the time has passed, and then everything. Gives whether the machine was quick enough to ask
+/// before.
+fn warms_up(warm_up: Duration) -> bool {
+    let began = Instant::now();
+    let node = SimNode::start(SimOptions { warm_up, ..SimOptions::default() }).unwrap();
+    let mut seen = Vec::new();
+    wait::until("an answer after the warm-up", || {
+        seen.push(code(&node, "getblockcount"));
+        seen.last() == Some(&0)
+    })
+    .unwrap();
+    assert!(began.elapsed() >= warm_up);
+    seen.pop();
+    assert!(seen.iter().all(|code| *code == -28), "{seen:?}");
+    !seen.is_empty()
+}
+
+#[tokio::test]
+async fn a_start_takes_its_time() {
+    let done = async |warm_up| Ok(warms_up(warm_up).then_some(()));
+    wait::with_enough_time(Duration::from_millis(200), done).await.unwrap();
+}
+
 #[test]
 fn the_node_can_be_unavailable_in_many_ways() {
-    let warm_up = Duration::from_millis(300);
-    let node = SimNode::start(SimOptions { warm_up, ..SimOptions::default() }).unwrap();
-    assert_eq!(code(&node, "getblockcount"), -28);
-    sleep(warm_up);
+    let node = SimNode::start(SimOptions::default()).unwrap();
     assert_eq!(code(&node, "getblockcount"), 0);
     node.faults().warm_up(Some("Verifying blocks..."));
     assert_eq!(client(&node, "uptime").unwrap_err(), RpcFailure::new(-28, "Verifying blocks..."));
@@ -135,53 +144,75 @@ fn the_node_can_be_unavailable_in_many_ways() {
 fn the_work_queue_overflows() {
     let options = SimOptions { rpc_threads: 1, rpc_queue: 1, ..SimOptions::default() };
     let node = SimNode::start(options).unwrap();
-    node.faults().fail_rpc("uptime", 2, RpcFault::Delay(Duration::from_secs(3)));
+    node.faults().fail_rpc("uptime", 1, RpcFault::Held);
     let status = || raw(&node, r#"{"method":"uptime"}"#).unwrap().0;
+    let (answers, answered) = sync_channel(3);
     thread::scope(|scope| {
-        let calls = [scope.spawn(status), scope.spawn(status)];
-        sleep(Duration::from_secs(1));
-        // One works, one waits, this one is too many.
-        assert_eq!(status(), "500");
-        assert_eq!(calls.map(|call| call.join().unwrap()), ["200", "200"]);
+        for _ in 0..3 {
+            scope.spawn(|| answers.send(status()).unwrap());
+        }
+        let next = || answered.recv_timeout(wait::PATIENCE).unwrap();
+        // One works, one waits, and the third is too many, whichever that is.
+        assert_eq!(next(), "500");
+        node.faults().release();
+        assert_eq!([next(), next()], ["200", "200"]);
     });
     assert_eq!(status(), "200");
 }
 
+/// Three topics are told of three stories; what is not told shows in the numbers of what follows.
 #[test]
 fn messages_get_lost_late_and_doubled() {
     let node = SimNode::start(SimOptions::default()).unwrap();
-    let (rawtx, hashblock) = (subscribe(&node.zmq_rawtx()), subscribe(&node.zmq_hashblock()));
+    let rawtx = Subscriber::connect(&node.zmq_rawtx()).unwrap();
+    let hashblock = Subscriber::connect(&node.zmq_hashblock()).unwrap();
     let mine = || drop(node.mine(1, &payout()).unwrap());
-    mine();
-    assert_eq!((counters(&rawtx), counters(&hashblock)), (vec![1], vec![0]));
+    let (coinbase, block) = mine_until_heard(&node, &rawtx, &hashblock).unwrap();
+    // The coinbase of the genesis block is number 0, and was published before anybody could hear it.
+    let height = node.tip().unwrap().1;
+    assert_eq!((coinbase.counter, block.counter), (height, height - 1));
+    let heard = |transactions: &[u32], blocks: &[u32]| {
+        let from =
+            |first: u32, numbers: &[u32]| numbers.iter().map(|number| first + number).collect::<Vec<_>>();
+        assert_eq!(counters(&rawtx, transactions.len()), from(coinbase.counter, transactions));
+        assert_eq!(counters(&hashblock, blocks.len()), from(block.counter, blocks));
+    };
     node.faults().drop_next(Topic::RawTx, 2);
     (0..3).for_each(|_| mine());
-    assert_eq!((counters(&rawtx), counters(&hashblock)), (vec![4], vec![1, 2, 3]));
+    heard(&[3], &[1, 2, 3]);
     node.faults().silence(Topic::HashBlock, true);
     (0..2).for_each(|_| mine());
-    assert_eq!((counters(&rawtx), counters(&hashblock)), (vec![5, 6], Vec::<u32>::new()));
+    node.settle().unwrap();
     node.faults().clear();
     node.faults().repeat(Topic::HashBlock, 2);
     mine();
-    assert_eq!((counters(&rawtx), counters(&hashblock)), (vec![7], vec![6, 7, 8]));
+    heard(&[4, 5, 6], &[6, 7, 8]);
     node.faults().clear();
-    node.faults().delay_zmq(Duration::from_millis(800));
+
+    let late = Duration::from_millis(800);
+    node.faults().delay_zmq(late);
+    let began = Instant::now();
     mine();
     node.settle().unwrap();
-    assert_eq!(counters(&rawtx), Vec::<u32>::new());
     node.faults().clear();
     mine();
-    sleep(Duration::from_millis(800));
     // What came after a late message waits for it.
-    assert_eq!((counters(&rawtx), counters(&hashblock)), (vec![8, 9], vec![9, 10]));
+    heard(&[7], &[9]);
+    assert!(began.elapsed() >= late);
+    heard(&[8], &[10]);
+
     node.remove_notifier(Topic::RawTx);
     mine();
-    assert_eq!((counters(&rawtx), counters(&hashblock)), (Vec::<u32>::new(), vec![11]));
+    heard(&[], &[11]);
+    assert!(rawtx.is_silent().unwrap());
     let listed = client(&node, "getzmqnotifications").unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 2);
     node.stop().unwrap();
     node.start().unwrap();
     assert_eq!(client(&node, "getzmqnotifications").unwrap().as_array().unwrap().len(), 3);
+    // The numbers of both begin again.
+    let (coinbase, block) = mine_until_heard(&node, &rawtx, &hashblock).unwrap();
+    assert_eq!(coinbase.counter, block.counter);
 }
 
 #[test]
@@ -214,28 +245,45 @@ fn every_topic_can_be_published() {
     let names: Vec<_> =
         listed.as_array().unwrap().iter().map(|topic| topic["type"].as_str().unwrap()).collect();
     assert_eq!(names, ["pubhashblock", "pubhashds", "pubhashtx", "pubrawblock", "pubrawds", "pubrawtx"]);
-    let rawblock = subscribe(&node.zmq(Topic::RawBlock).unwrap());
-    let hash = node.mine(1, &payout()).unwrap()[0];
-    let block = rawblock.recv_multipart(0).unwrap();
-    let expected = node.call("getblock", json!([hash.to_string(), 0])).unwrap();
-    assert_eq!((block[0].as_slice(), json!(hex::encode(&block[1]))), (&b"rawblock"[..], expected));
+    let rawblock = Subscriber::connect(&node.zmq(Topic::RawBlock).unwrap()).unwrap();
+    let heard = wait::eventually_blocking("a block", || {
+        let hash = node.mine(1, &payout()).unwrap()[0];
+        let block = node.call("getblock", json!([hash.to_string(), 0])).unwrap();
+        rawblock.hears(&hex::decode(block.as_str().unwrap()).unwrap())
+    });
+    assert_eq!(heard.unwrap().topic, "rawblock");
 }
 
 #[test]
-fn a_stopping_node_says_503_and_an_idle_client_is_cut_off() {
-    let options = SimOptions {
-        stopping: Duration::from_secs(1),
-        idle: Duration::from_millis(200),
-        ..SimOptions::default()
-    };
-    let node = SimNode::start(options).unwrap();
-    let mut idle = TcpStream::connect(node.rpc_url().replace("http://", "")).unwrap();
-    idle.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
+fn an_idle_client_is_cut_off() {
+    let idle = Duration::from_millis(200);
+    let node = SimNode::start(SimOptions { idle, ..SimOptions::default() }).unwrap();
+    let began = Instant::now();
+    let mut client = TcpStream::connect(node.rpc_url().replace("http://", "")).unwrap();
+    client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    assert!(began.elapsed() >= idle);
+}
+
+/// `None` where the node was down before it could be asked again.
+fn says_503_while_it_stops(stopping: Duration) -> Option<()> {
+    let node = SimNode::start(SimOptions { stopping, ..SimOptions::default() }).unwrap();
+    let began = Instant::now();
     assert_eq!(client(&node, "stop").unwrap(), json!("Bitcoin server stopping"));
-    let (status, page) = raw(&node, r#"{"method":"uptime"}"#).unwrap();
-    assert!(status == "503" && page.contains("503 Service Unavailable"), "{status} {page}");
+    let answer = raw(&node, r#"{"method":"uptime"}"#);
+    let asked_in_time = began.elapsed() < stopping;
     // A start waits for the end of the stop.
     node.start().unwrap();
+    assert!(began.elapsed() >= stopping);
     assert_eq!(code(&node, "uptime"), 0);
+    asked_in_time.then(|| {
+        let (status, page) = answer.unwrap();
+        assert!(status == "503" && page.contains("503 Service Unavailable"), "{status} {page}");
+    })
+}
+
+#[tokio::test]
+async fn a_stopping_node_says_503() {
+    let says = async |stopping| Ok(says_503_while_it_stops(stopping));
+    wait::with_enough_time(Duration::from_secs(1), says).await.unwrap();
 }

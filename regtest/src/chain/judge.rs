@@ -3,10 +3,9 @@
 //! Needs `bitcoind`, named by the variable `BITCOIND` or found on the path; without it the test prints that it was
 //! skipped.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoincash::consensus::serialize;
 use bitcoincash::{Amount, BlockHash, OutPoint, Transaction, Txid};
@@ -15,6 +14,8 @@ use serde_json::{Value, json};
 
 use super::fixture::{self, NOW, VALUE, funded, payment, scan, stranger};
 use super::{Chain, Event, TipStatus, faults};
+use crate::port::Port;
+use crate::wait;
 use crate::wallet::{Category, Nft, NftCapability, PayOptions, Payment, Sign, TokenOutput, Wallet};
 
 /// A real node that was told the model's blocks, and the model.
@@ -23,6 +24,7 @@ struct Judge {
     client: Client,
     process: Child,
     heard: zmq::Socket,
+    _ports: [Port; 2],
     _folder: tempfile::TempDir,
 }
 
@@ -48,8 +50,8 @@ impl Judge {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (port, messages) = (free(), format!("tcp://127.0.0.1:{}", free()));
+        let ports = [(); 2].map(|()| Port::reserve().unwrap());
+        let (port, messages) = (ports[0].number(), format!("tcp://{}", ports[1].address()));
         let heard = zmq::Context::new().socket(zmq::SUB).unwrap();
         for topic in ["hashtx", "hashblock", "hashds"] {
             heard.set_subscribe(topic.as_bytes()).unwrap();
@@ -70,15 +72,10 @@ impl Judge {
             .unwrap();
         let auth = Auth::UserPass("judge".to_owned(), "judge".to_owned());
         let client = Client::new(&format!("http://127.0.0.1:{port}"), auth).unwrap();
-        let judge = Self { chain, client, process, heard, _folder: folder };
-        for _ in 0..200 {
-            if judge.client.get_block_count().is_ok() {
-                judge.catch_up();
-                return Some(judge);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the node did not start");
+        let judge = Self { chain, client, process, heard, _ports: ports, _folder: folder };
+        wait::until("an answer of the node", || judge.client.get_block_count().is_ok()).unwrap();
+        judge.catch_up();
+        Some(judge)
     }
 
     fn call(&self, method: &str, arguments: &[Value]) -> Result<Value, (i32, String)> {
@@ -124,22 +121,33 @@ impl Judge {
             })
             .collect();
         self.call("syncwithvalidationinterfacequeue", &[]).unwrap();
-        let mut heard = self.hear(100);
-        for _ in 0..20 {
-            if heard.len() >= told.len() {
-                break;
-            }
-            heard.extend(self.hear(100));
-        }
-        assert_eq!(heard, told, "{name}");
+        // A message too many stands before the next ones.
+        assert_eq!(self.hear(told.len()), told, "{name}");
     }
 
-    /// What the node published, until it is silent for some milliseconds.
-    fn hear(&self, silence: i32) -> Vec<(String, String)> {
-        self.heard.set_rcvtimeo(silence).unwrap();
-        std::iter::from_fn(|| self.heard.recv_multipart(0).ok())
-            .map(|parts| (String::from_utf8(parts[0].clone()).unwrap(), ::hex::encode(&parts[1])))
-            .collect()
+    /// The next messages of the node, so many.
+    fn hear(&self, count: usize) -> Vec<(String, String)> {
+        let next = || self.hear_within(wait::PATIENCE);
+        (0..count).map_while(|_| next()).collect()
+    }
+
+    fn hear_within(&self, time: Duration) -> Option<(String, String)> {
+        self.heard.set_rcvtimeo(i32::try_from(time.as_millis()).unwrap()).unwrap();
+        let parts = self.heard.recv_multipart(0).ok()?;
+        Some((String::from_utf8(parts[0].clone()).unwrap(), ::hex::encode(&parts[1])))
+    }
+
+    /// Mines until the subscription has arrived at the node, and all that was published is read.
+    fn mine_until_heard(&mut self, wallet: &mut Wallet) {
+        wait::until("a message of the node", || {
+            self.mine(1, wallet);
+            let tip = ("hashblock".to_owned(), self.chain.tip().0.to_string());
+            let until = Instant::now() + Duration::from_millis(200);
+            std::iter::from_fn(|| self.hear_within(until.saturating_duration_since(Instant::now())))
+                .any(|heard| heard == tip)
+        })
+        .unwrap();
+        self.chain.take_events();
     }
 
     fn mine(&mut self, count: u32, wallet: &mut Wallet) {
@@ -222,10 +230,7 @@ fn the_node_publishes_the_same() {
     let (chain, mut wallet) = funded();
     let Some(mut judge) = Judge::new(chain) else { return };
     let confirmed = PayOptions { confirmed_only: true, ..PayOptions::default() };
-    while judge.hear(300).is_empty() {
-        judge.mine(1, &mut wallet);
-    }
-    judge.chain.take_events();
+    judge.mine_until_heard(&mut wallet);
 
     let a = wallet.pay(&[payment(VALUE)], confirmed).unwrap();
     judge.accept("a", &a);
@@ -263,8 +268,8 @@ fn the_node_publishes_the_same() {
             judge.same_events("a branch beside");
         }
     }
-    let told = judge.hear(200);
     let mut model: Vec<_> = judge.chain.take_events();
+    let told = judge.hear(model.len());
     assert_eq!(told.len(), model.len());
     let last = model.pop();
     assert!(
@@ -282,6 +287,8 @@ fn the_node_publishes_the_same() {
         "only the two that are put back may change places: {told:?} {ids:?}"
     );
     judge.same_tip();
+    judge.mine(1, &mut wallet);
+    judge.same_events("a block after all");
 }
 
 fn tokens(judge: &mut Judge, wallet: &mut Wallet) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// How long one call may take. Mining some hundred blocks on a loaded machine is the longest.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What a node said instead of a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

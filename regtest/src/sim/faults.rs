@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::zmq::Topic;
 
@@ -35,6 +36,8 @@ pub enum RpcFault {
     Reset,
     /// Done and answered, but only after this time.
     Delay(Duration),
+    /// Done and answered, but only after [`Faults::release`].
+    Held,
     /// Not done; silence for this time, then the connection is reset.
     Hang(Duration),
     /// Done; the connection is reset instead of an answer.
@@ -47,6 +50,8 @@ pub enum RpcFault {
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     state: Arc<Mutex<State>>,
+    /// Whether calls that are held may go on.
+    released: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,9 +133,21 @@ impl Faults {
         self.state.lock().delay = delay;
     }
 
-    /// Turns every switch off.
+    /// Lets every call go on that meets [`RpcFault::Held`], now or later.
+    pub fn release(&self) {
+        self.released.send_replace(true);
+    }
+
+    /// Returns after [`Faults::release`].
+    pub(super) async fn released(&self) {
+        // The sender is part of `self`, so it outlives the waiting.
+        let _ = self.released.subscribe().wait_for(|released| *released).await;
+    }
+
+    /// Turns every switch off. A call that is held stays held.
     pub fn clear(&self) {
         *self.state.lock() = State::default();
+        self.released.send_replace(false);
     }
 
     pub(super) fn next_for(&self, method: &str) -> Option<RpcFault> {

@@ -58,6 +58,7 @@ use self::params::Params;
 use self::zmq::Publisher;
 use crate::chain::{Chain, Event};
 use crate::node::{Node, RpcFailure};
+use crate::port::Port;
 
 /// How a stand-in is started.
 #[derive(Clone, Debug)]
@@ -119,7 +120,7 @@ struct Shared {
     options: SimOptions,
     faults: Faults,
     folder: Folder,
-    ports: Mutex<Ports>,
+    ports: Ports,
     chain: Mutex<Chain>,
     /// The mempool as the last orderly stop saved it, in order of entry.
     saved: Mutex<Vec<Bytes>>,
@@ -145,19 +146,26 @@ impl Folder {
     }
 }
 
-/// Addresses that stay the same over restarts; empty before the first start, unless they are given.
-#[derive(Default)]
+/// Ports that stay the same, and reserved, over restarts.
 struct Ports {
-    rpc: Option<u16>,
-    zmq: Vec<(Topic, String)>,
+    rpc: Port,
+    zmq: Vec<(Topic, Port)>,
 }
 
 impl Ports {
-    fn given(options: &SimOptions) -> Self {
-        let Some(place) = &options.place else { return Self::default() };
-        let endpoint = |port: &u16| format!("tcp://127.0.0.1:{port}");
-        let zmq = options.topics.iter().copied().zip(place.zmq_ports.iter().map(endpoint)).collect();
-        Self { rpc: Some(place.rpc_port), zmq }
+    fn reserve(options: &SimOptions) -> io::Result<Self> {
+        let port = |given: Option<u16>| given.map_or_else(Port::reserve, Port::at);
+        let place = options.place.as_ref();
+        let mut zmq = Vec::new();
+        for (index, topic) in options.topics.iter().enumerate() {
+            zmq.push((*topic, port(place.and_then(|place| place.zmq_ports.get(index)).copied())?));
+        }
+        Ok(Self { rpc: port(place.map(|place| place.rpc_port))?, zmq })
+    }
+
+    /// The topics with their addresses, for instance `tcp://127.0.0.1:40001`.
+    fn endpoints(&self) -> Vec<(Topic, String)> {
+        self.zmq.iter().map(|(topic, port)| (*topic, format!("tcp://{}", port.address()))).collect()
     }
 }
 
@@ -195,7 +203,8 @@ enum Caller {
 }
 
 impl SimNode {
-    /// Starts a stand-in with an empty chain. Its servers answer when this returns.
+    /// Starts a stand-in with an empty chain. Its servers answer when this returns, and what it announces by itself is
+    /// published: a subscriber that connects later does not hear of it.
     ///
     /// # Errors
     /// When a port or a temporary folder cannot be had.
@@ -205,12 +214,13 @@ impl SimNode {
             Some(place) => Folder::Kept(place.folder.clone()),
             None => Folder::Temporary(tempfile::Builder::new().prefix("sim-").tempdir()?),
         };
+        let ports = Ports::reserve(&options)?;
         let node = Self {
             shared: Arc::new(Shared {
-                ports: Mutex::new(Ports::given(&options)),
                 options,
                 faults: Faults::default(),
                 folder,
+                ports,
                 chain: Mutex::new(Chain::new(now)),
                 saved: Mutex::default(),
                 life: Mutex::new(Life {
@@ -224,6 +234,7 @@ impl SimNode {
         };
         Node::start(&node)?;
         node.shared.announce_genesis();
+        node.shared.flush();
         Ok(node)
     }
 
@@ -276,8 +287,12 @@ impl SimNode {
 
     /// The address of a topic, for instance `tcp://127.0.0.1:40001`; `None` for a topic that was not asked for.
     pub fn zmq(&self, topic: Topic) -> Option<String> {
-        let ports = self.shared.ports.lock();
-        ports.zmq.iter().find(|(bound, _)| *bound == topic).map(|(_, address)| address.clone())
+        self.shared
+            .ports
+            .endpoints()
+            .into_iter()
+            .find(|(bound, _)| *bound == topic)
+            .map(|(_, address)| address)
     }
 }
 
@@ -287,7 +302,7 @@ impl Node for SimNode {
     }
 
     fn rpc_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.shared.ports.lock().rpc.unwrap_or_default())
+        format!("http://{}", self.shared.ports.rpc.address())
     }
 
     fn cookie_file(&self) -> PathBuf {
@@ -416,6 +431,15 @@ impl Shared {
         }
     }
 
+    /// Returns when all that was published until now is with libzmq, which drops what no subscriber is there for.
+    fn flush(&self) {
+        let barrier = self.life.lock().publisher.as_ref().map(Publisher::barrier);
+        if let Some(barrier) = barrier {
+            // An error says that the node goes down; then nothing is published any more.
+            let _ = barrier.recv();
+        }
+    }
+
     /// Starts the servers, unless they run. What was saved of the mempool is announced again.
     fn begin(self: &Arc<Self>) -> io::Result<()> {
         while self.phase() == Phase::Stopping {
@@ -425,18 +449,9 @@ impl Shared {
         if running.is_some() {
             return Ok(());
         }
-        let mut ports = self.ports.lock();
-        let topics = if ports.zmq.is_empty() {
-            self.options.topics.iter().map(|topic| (*topic, String::new())).collect()
-        } else {
-            ports.zmq.clone()
-        };
-        let publisher = Publisher::bind(&topics, self.faults.clone())?;
-        let listener = TcpListener::bind(("127.0.0.1", ports.rpc.unwrap_or(0)))?;
+        let publisher = Publisher::bind(&self.ports.endpoints(), self.faults.clone())?;
+        let listener = TcpListener::bind(self.ports.rpc.address())?;
         listener.set_nonblocking(true)?;
-        ports.zmq = publisher.notifications();
-        ports.rpc = Some(listener.local_addr()?.port());
-        drop(ports);
         let secret = self.write_cookie()?;
         *self.life.lock() = Life {
             phase: Phase::WarmingUp,
@@ -445,6 +460,7 @@ impl Shared {
             publisher: Some(publisher),
         };
         self.load_mempool();
+        self.flush();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         // More than anybody has under way: each is waited for.
         let (commands, orders) = mpsc::channel(16);

@@ -117,6 +117,7 @@ async fn call(node: &Arc<Shared>, method: String, params: Option<Value>) -> Outc
             return Outcome::Reset;
         }
         Some(RpcFault::Delay(time)) => sleep(*time).await,
+        Some(RpcFault::Held) => node.faults.released().await,
         Some(RpcFault::ApplyThenReset | RpcFault::ApplyThenHang(_)) | None => {}
     }
     if let Some(failure) = unavailable(node, &method) {

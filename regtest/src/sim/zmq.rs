@@ -27,7 +27,7 @@ const QUEUE: usize = 10_000;
 /// How much later than the reply a double spend is told.
 const AFTER_REFUSAL: Duration = Duration::from_millis(2);
 /// How long a port may still be held by the sockets of the previous life.
-const REBIND: Duration = Duration::from_secs(5);
+const REBIND: Duration = Duration::from_secs(60);
 
 /// What the node can publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +96,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Binds `topics` on loopback. An empty address takes a free port.
+    /// Binds `topics` at their addresses.
     pub(super) fn bind(topics: &[(Topic, String)], faults: Faults) -> io::Result<Self> {
         let context = zmq::Context::new();
         let mut notifiers = Vec::new();
@@ -104,9 +104,8 @@ impl Publisher {
         for (topic, address) in topics {
             let socket = context.socket(zmq::PUB).map_err(io::Error::from)?;
             socket.set_linger(0).map_err(io::Error::from)?;
-            bind(&socket, if address.is_empty() { "tcp://127.0.0.1:*" } else { address })?;
-            let at = socket.get_last_endpoint().map_err(io::Error::from)?;
-            bound.push((*topic, at.map_err(|_| io::Error::other("an endpoint that is no text"))?));
+            bind(&socket, address)?;
+            bound.push((*topic, address.clone()));
             notifiers.push(Notifier { topic: *topic, socket, counter: 0 });
         }
         bound.sort();

@@ -4,10 +4,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
 use bitcoincash::consensus::serialize;
-use regtest::{Bchn, Faults, Node, RpcFailure, SimNode, SimOptions};
+use regtest::{Bchn, Faults, Node, RpcFailure, SimNode, SimOptions, Subscriber, wait};
 use serde_json::json;
 
-use crate::support::{Funded, Subscriber, cookie, each_fresh, http, rpc};
+use crate::support::{Funded, cookie, each_fresh, http, rpc};
 
 const CALL: &str = r#"{"method":"getblockcount","id":1}"#;
 
@@ -43,42 +43,49 @@ fn the_cookie_is_new_at_each_start() {
     });
 }
 
+/// Waits until a started node has read its mempool.
+fn loaded(node: &dyn Node) {
+    let is_loaded = || node.call("getmempoolinfo", json!([])).unwrap()["loaded"] == json!(true);
+    wait::until("the mempool", is_loaded).unwrap();
+}
+
 #[test]
 fn a_stop_keeps_the_mempool_and_a_kill_does_not() {
     each_fresh("a_stop_keeps_the_mempool_and_a_kill_does_not", |node| {
         let node = node.as_ref();
-        let mut funded = Funded::new(node, 4);
+        let mut funded = Funded::new(node, 100);
         let parent = funded.payment(1_000_000);
         let child = funded.child(&parent);
         let ids = [&parent, &child].map(|tx| node.send(&serialize(tx)).unwrap());
         let tip = node.tip().unwrap();
-        let rawtx = Subscriber::new(&node.zmq_rawtx());
+        let rawtx = Subscriber::connect(&node.zmq_rawtx()).unwrap();
+        // Reloading is publishing, two messages here. Whether the subscriber was back in time is chance; the counter of
+        // what is sent afterwards tells.
+        let late: Vec<_> = (0..90).map(|_| funded.payment(2_000_000)).collect();
+        let two_were_reloaded = || {
+            let mut sent = 0;
+            let heard = wait::eventually_blocking("a message of the started node", || {
+                let raw = serialize(&late[sent]);
+                node.send(&raw).unwrap();
+                sent += 1;
+                rawtx.hears(&raw)
+            });
+            assert_eq!(heard.unwrap().counter, 2 + u32::try_from(sent - 1).unwrap());
+        };
 
         node.stop().unwrap();
         node.start().unwrap();
-        while node.call("getmempoolinfo", json!([])).unwrap()["loaded"] != json!(true) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        loaded(node);
         assert_eq!(node.mempool().unwrap(), ids);
         assert_eq!(node.tip().unwrap(), tip);
-        // Reloading is publishing. Whether the subscriber was back in time is chance; the counter tells.
-        let late = funded.payment(2_000_000);
-        rawtx.drain();
-        node.send(&serialize(&late)).unwrap();
-        let heard = rawtx.drain();
-        assert_eq!(heard.last().map(|message| message.counter), Some(2));
-        assert_eq!(heard.last().map(|message| message.body.clone()), Some(serialize(&late)));
+        two_were_reloaded();
 
         node.kill().unwrap();
         node.start().unwrap();
-        while node.call("getmempoolinfo", json!([])).unwrap()["loaded"] != json!(true) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        loaded(node);
         // It is the mempool of the last orderly stop.
         assert_eq!(node.mempool().unwrap(), ids);
-        rawtx.drain();
-        assert_eq!(node.send(&serialize(&late)).unwrap(), late.compute_txid());
-        assert_eq!(rawtx.drain().last().map(|message| message.counter), Some(2));
+        two_were_reloaded();
     });
 }
 
@@ -92,9 +99,7 @@ fn stop_over_rpc_ends_the_node() {
             (200, "{\"result\":\"Bitcoin server stopping\",\"error\":null,\"id\":1}\n")
         );
         let address = node.rpc_url().replace("http://", "");
-        while TcpStream::connect(&address).is_ok() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        wait::until("a closed port", || TcpStream::connect(&address).is_err()).unwrap();
     });
 }
 
@@ -117,10 +122,6 @@ fn expired_software_says_so_alike() {
     };
     // The date of expiry has passed for 28.0.1; the node notices a second after its start.
     let node = Bchn::start_with(&program, &["-expire=1"]).unwrap();
-    let notices = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        rpc(&node, "getblockcount", json!([])).status == 500
-    });
-    assert!(notices);
+    wait::until("the date is noticed", || rpc(&node, "getblockcount", json!([])).status == 500).unwrap();
     check(&node);
 }

@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bitcoincash::consensus::encode::deserialize;
 use bitcoincash::{Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction, TxOut};
+use regtest::wait::PATIENCE;
 use regtest::wallet::{PayOptions, Payment, Sign, Wallet};
-use regtest::{Node, fresh_nodes, nodes};
+use regtest::{Node, Subscriber, fresh_nodes, nodes, subscriber};
 use serde_json::{Value, json};
 
 /// Runs `check` against every node there is, and compares what it wrote down: the first node is the stand-in.
@@ -87,7 +87,7 @@ pub(crate) fn http(
 ) -> Option<Answer> {
     let address = node.rpc_url().replace("http://", "");
     let mut stream = TcpStream::connect(&address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let login = secret
         .map_or_else(String::new, |secret| format!("Authorization: Basic {}\r\n", STANDARD.encode(secret)));
     let length = body.len();
@@ -231,8 +231,6 @@ impl<'a> Funded<'a> {
     pub(crate) fn mine(&mut self, count: u32) -> Vec<BlockHash> {
         let height = self.node.tip().unwrap().1;
         let hashes = self.node.mine(count, &self.script).unwrap();
-        // A mining call returns before all is published; who subscribes next must not hear of it.
-        self.node.settle().unwrap();
         for (height, hash) in (height + 1..).zip(&hashes) {
             let block = block(self.node, *hash);
             self.wallet.scan_block(&block, height);
@@ -269,50 +267,19 @@ pub(crate) fn block(node: &dyn Node, hash: BlockHash) -> Block {
     deserialize(&hex::decode(raw.as_str().unwrap()).unwrap()).unwrap()
 }
 
-/// A message as a subscriber gets it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) topic: String,
-    pub(crate) body: Vec<u8>,
-    pub(crate) counter: u32,
+/// Subscribers of `rawtx` and `hashblock` which hear all that is published from now on. Blocks are mined until they do.
+pub(crate) struct Listeners {
+    pub(crate) rawtx: Subscriber,
+    pub(crate) hashblock: Subscriber,
+    /// The numbers of the last messages of `rawtx` and `hashblock` that were published before.
+    pub(crate) counters: (u32, u32),
 }
 
-/// A SUB socket on one endpoint. Between endpoints there is no order.
-pub(crate) struct Subscriber {
-    socket: zmq::Socket,
-    _context: zmq::Context,
-}
-
-impl Subscriber {
-    /// Subscribes to one endpoint and waits until the subscription surely arrived.
-    pub(crate) fn new(endpoint: &str) -> Self {
-        let context = zmq::Context::new();
-        let socket = context.socket(zmq::SUB).unwrap();
-        socket.set_rcvhwm(0).unwrap();
-        socket.set_linger(0).unwrap();
-        socket.set_reconnect_ivl(20).unwrap();
-        socket.set_subscribe(b"").unwrap();
-        socket.connect(endpoint).unwrap();
-        std::thread::sleep(Duration::from_millis(300));
-        Self { socket, _context: context }
-    }
-
-    /// Everything that arrives until it has been quiet for a while.
-    pub(crate) fn drain(&self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        let mut quiet = Instant::now() + Duration::from_millis(400);
-        while Instant::now() < quiet {
-            if self.socket.poll(zmq::POLLIN, 50).unwrap() > 0 {
-                let parts = self.socket.recv_multipart(0).unwrap();
-                let [topic, body, counter] = parts.try_into().unwrap();
-                messages.push(Message {
-                    topic: String::from_utf8(topic).unwrap(),
-                    body,
-                    counter: u32::from_le_bytes(counter.try_into().unwrap()),
-                });
-                quiet = Instant::now() + Duration::from_millis(400);
-            }
-        }
-        messages
+impl Listeners {
+    pub(crate) fn of(node: &dyn Node) -> Self {
+        let rawtx = Subscriber::connect(&node.zmq_rawtx()).unwrap();
+        let hashblock = Subscriber::connect(&node.zmq_hashblock()).unwrap();
+        let (tx, block) = subscriber::mine_until_heard(node, &rawtx, &hashblock).unwrap();
+        Self { rawtx, hashblock, counters: (tx.counter, block.counter) }
     }
 }
