@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use regtest::{Daemon, Node as _, SimNode, SimOptions};
+use regtest::{Daemon, Node as _, SimNode, SimOptions, wait::PATIENCE};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jppd");
@@ -50,9 +50,9 @@ fn a_bad_configuration_names_itself_and_ends_with_64() -> Result<()> {
     Ok(())
 }
 
-/// What was sent to the socket that systemd gives, up to a line or for five seconds.
+/// Whether a line is sent to the socket that systemd gives; waits for it.
 fn told(socket: &UnixDatagram, line: &str) -> Result<bool> {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + PATIENCE;
     let mut buffer = [0; 4096];
     while Instant::now() < until {
         if let Ok(length) = socket.recv(&mut buffer) {

@@ -1,12 +1,17 @@
 //! The pool against servers that behave as badly as a node, a proxy, or an empty chair.
 
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+use regtest::wait::{PATIENCE, until, with_enough_time};
+use regtest::{Port, eventually};
 
 use super::stub::{Answer, Stub, reply};
 use super::{Auth, Lane, NodeError, Reply, Request, Rpc, RpcSettings, SendOutcome};
@@ -33,8 +38,57 @@ impl Cookie {
     }
 }
 
+/// Calls have all the time that a slow machine may need.
 fn settings(url: String, cookie: &Cookie) -> RpcSettings {
-    RpcSettings { timeout: Duration::from_millis(400), ..RpcSettings::new(url, Auth::Cookie(cookie.path())) }
+    RpcSettings { timeout: PATIENCE, ..RpcSettings::new(url, Auth::Cookie(cookie.path())) }
+}
+
+/// What a server waits at until the test opens it.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn wait(&self) {
+        let mut open = self.open.lock();
+        while !*open {
+            self.opened.wait(&mut open);
+        }
+    }
+
+    fn open(&self) {
+        *self.open.lock() = true;
+        self.opened.notify_all();
+    }
+}
+
+/// A server that answers well once the gate is open, and the gate.
+fn gated() -> (Stub, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let stub = Stub::start({
+        let gate = Arc::clone(&gate);
+        move |seen| {
+            gate.wait();
+            good(&seen.body)
+        }
+    });
+    (stub, gate)
+}
+
+/// Waits until a server has seen so many requests.
+fn until_seen(stub: &Stub, count: usize) {
+    until("a request", || stub.seen().len() >= count).unwrap();
+}
+
+/// Begins what a call does before it waits: it has a place in its queue then.
+async fn begin<T>(mut call: Pin<&mut impl Future<Output = T>>) {
+    poll_fn(|context| {
+        assert!(call.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn pool(stub: &Stub, cookie: &Cookie) -> Rpc {
@@ -90,11 +144,11 @@ async fn a_new_cookie_is_read_after_401() {
 #[tokio::test]
 async fn a_refused_connection_had_no_effect() {
     let cookie = Cookie::new("a:b");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let rpc = Rpc::start(settings(format!("http://{nobody}"), &cookie)).unwrap();
+    let nobody = Port::reserve().unwrap();
+    let rpc = Rpc::start(settings(format!("http://{}", nobody.address()), &cookie)).unwrap();
     let error = rpc.call(Lane::Submission, send()).await.unwrap_err();
     assert_eq!((&error, error.effect_possible()), (&NodeError::Unreachable, false));
-    let stub = Stub::start_at(&nobody.to_string(), |seen| good(&seen.body));
+    let stub = Stub::start_at(&nobody.address().to_string(), |seen| good(&seen.body));
     assert_eq!(rpc.call(Lane::Submission, send()).await, Ok(Reply::Sent(SendOutcome::Accepted)));
     drop(stub);
 }
@@ -148,13 +202,21 @@ async fn states_of_the_node_are_told_apart() {
 #[tokio::test]
 async fn a_node_that_hangs_is_a_timeout_and_the_request_is_written_once() {
     let cookie = Cookie::new("a:b");
-    let stub = Stub::start(|_| Answer::Hang(Duration::from_secs(3)));
-    let rpc = pool(&stub, &cookie);
-    for request in [send(), Request::BestBlock] {
-        let started = Instant::now();
-        let error = rpc.call(Lane::Submission, request).await.unwrap_err();
-        assert_eq!((&error, error.effect_possible()), (&NodeError::Timeout, true));
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // It hangs for longer than the test lasts, so that only the time-out ends a call.
+    let stub = Stub::start(|_| Answer::Hang(100 * PATIENCE));
+    for (number, request) in [send(), Request::BestBlock].into_iter().enumerate() {
+        let (stub, cookie, request) = (&stub, &cookie, &request);
+        with_enough_time(Duration::from_millis(400), async |timeout| {
+            let rpc = Rpc::start(RpcSettings { timeout, ..settings(stub.url(), cookie) }).unwrap();
+            let started = Instant::now();
+            let error = rpc.call(Lane::Submission, request.clone()).await.unwrap_err();
+            assert!(started.elapsed() >= timeout);
+            // A machine that was too slow to write the request within the time has had no effect.
+            Ok((error.effect_possible()).then(|| assert_eq!(error, NodeError::Timeout)))
+        })
+        .await
+        .unwrap();
+        until_seen(stub, number + 1);
     }
     assert_eq!(stub.seen().len(), 2);
 }
@@ -223,9 +285,9 @@ async fn a_connection_closed_while_idle_costs_a_broadcast_nothing() {
     let whole: &'static str = whole.leak();
     let stub = Stub::start(move |_| Answer::Raw(whole.as_bytes()));
     let rpc = Rpc::start(RpcSettings { threads: 1, ..settings(stub.url(), &cookie) }).unwrap();
-    for _ in 0..3 {
+    for number in 1..=3 {
         assert_eq!(rpc.call(Lane::Submission, send()).await, Ok(Reply::Sent(SendOutcome::Accepted)));
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        until("the end of the connection", || stub.ended() == number).unwrap();
     }
     assert_eq!(stub.seen().len(), 3);
 }
@@ -233,15 +295,16 @@ async fn a_connection_closed_while_idle_costs_a_broadcast_nothing() {
 #[tokio::test]
 async fn following_never_holds_more_than_half_of_the_pool() {
     let cookie = Cookie::new("a:b");
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (running, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let gate = Arc::new(Gate::default());
     let stub = Stub::start({
-        let most = Arc::clone(&most);
+        let (most, gate) = (Arc::clone(&most), Arc::clone(&gate));
         move |seen| {
             if seen.body.contains("sendraw") {
                 return good(&seen.body);
             }
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(100));
+            gate.wait();
             running.fetch_sub(1, Ordering::SeqCst);
             good(&seen.body)
         }
@@ -253,10 +316,10 @@ async fn following_never_holds_more_than_half_of_the_pool() {
             tokio::spawn(async move { rpc.call(Lane::Follow, Request::BestBlock).await })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    let started = Instant::now();
+    eventually(|| "two calls to follow", async || Ok((stub.seen().len() == 2).then_some(()))).await.unwrap();
+    // The node answers none of them before the submission is through.
     assert_eq!(rpc.call(Lane::Submission, send()).await, Ok(Reply::Sent(SendOutcome::Accepted)));
-    assert!(started.elapsed() < Duration::from_millis(80), "a submission waited {:?}", started.elapsed());
+    gate.open();
     for follow in follows {
         assert_eq!(follow.await.unwrap(), best_block());
     }
@@ -266,42 +329,44 @@ async fn following_never_holds_more_than_half_of_the_pool() {
 #[tokio::test]
 async fn a_broadcast_happens_although_nobody_waits_and_a_read_does_not() {
     let cookie = Cookie::new("a:b");
-    let stub = Stub::start(|seen| {
-        std::thread::sleep(Duration::from_millis(60));
-        good(&seen.body)
-    });
+    let (stub, gate) = gated();
     let rpc = Rpc::start(RpcSettings { threads: 1, ..settings(stub.url(), &cookie) }).unwrap();
-    for request in [Request::BestBlock, send(), Request::NetworkInfo] {
-        let rpc = rpc.clone();
-        let waiting = tokio::spawn(async move { rpc.call(Lane::Submission, request).await });
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        waiting.abort();
+    {
+        let mut first = pin!(rpc.call(Lane::Submission, Request::BestBlock));
+        begin(first.as_mut()).await;
+        until_seen(&stub, 1);
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // These are dropped in their queue.
+    for request in [send(), Request::NetworkInfo] {
+        begin(pin!(rpc.call(Lane::Submission, request))).await;
+    }
+    gate.open();
+    // What was queued before it is done or withdrawn when this is answered.
+    let Reply::BlockHashAt(_) = rpc.call(Lane::Submission, Request::BlockHashAt(1)).await.unwrap() else {
+        panic!("another reply")
+    };
     let bodies: Vec<_> = stub.seen().into_iter().map(|seen| seen.body).collect();
-    assert_eq!(bodies.len(), 2, "{bodies:?}");
-    assert!(bodies[0].contains("getbestblockhash") && bodies[1].contains("sendrawtransaction"), "{bodies:?}");
+    let wanted = ["getbestblockhash", "sendrawtransaction", "getblockhash"];
+    assert_eq!(bodies.len(), wanted.len(), "{bodies:?}");
+    assert!(bodies.iter().zip(wanted).all(|(body, method)| body.contains(method)), "{bodies:?}");
 }
 
 #[tokio::test]
 async fn a_stopped_pool_ends_its_calls_and_takes_no_more() {
     let cookie = Cookie::new("a:b");
-    let stub = Stub::start(|seen| {
-        std::thread::sleep(Duration::from_millis(100));
-        good(&seen.body)
-    });
+    let (stub, gate) = gated();
     let rpc = Rpc::start(RpcSettings { threads: 1, ..settings(stub.url(), &cookie) }).unwrap();
-    let call = |rpc: &Rpc| {
-        let rpc = rpc.clone();
-        tokio::spawn(async move { rpc.call(Lane::Submission, send()).await })
-    };
-    let running = call(&rpc);
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    let queued = call(&rpc);
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    rpc.stop().await;
-    assert_eq!(running.await.unwrap(), Ok(Reply::Sent(SendOutcome::Accepted)), "what runs comes to its end");
-    assert_eq!(queued.await.unwrap(), Err(NodeError::Unreachable), "what waits has had no effect");
+    let mut running = pin!(rpc.call(Lane::Submission, send()));
+    begin(running.as_mut()).await;
+    until_seen(&stub, 1);
+    let mut queued = pin!(rpc.call(Lane::Submission, send()));
+    begin(queued.as_mut()).await;
+    let mut stop = pin!(rpc.stop());
+    begin(stop.as_mut()).await;
+    gate.open();
+    stop.await;
+    assert_eq!(running.await, Ok(Reply::Sent(SendOutcome::Accepted)), "what runs comes to its end");
+    assert_eq!(queued.await, Err(NodeError::Unreachable), "what waits has had no effect");
     assert_eq!(rpc.call(Lane::Follow, Request::BestBlock).await, Err(NodeError::Unreachable));
     assert_eq!(stub.seen().len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -35,7 +35,9 @@ pub(super) enum Answer {
 pub(super) struct Stub {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
-    ended: Arc<AtomicBool>,
+    /// How many connections have ended.
+    ended: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
 }
 
 impl Stub {
@@ -47,16 +49,20 @@ impl Stub {
     /// The same at a given address.
     pub(super) fn start_at(place: &str, answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(place).unwrap();
-        let stub =
-            Self { address: listener.local_addr().unwrap(), seen: Arc::default(), ended: Arc::default() };
-        let (seen, ended, answer) = (Arc::clone(&stub.seen), Arc::clone(&stub.ended), Arc::new(answer));
+        let address = listener.local_addr().unwrap();
+        let stub = Self { address, seen: Arc::default(), ended: Arc::default(), over: Arc::default() };
+        let (seen, answer) = (Arc::clone(&stub.seen), Arc::new(answer));
+        let (ended, over) = (Arc::clone(&stub.ended), Arc::clone(&stub.over));
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                if ended.load(Ordering::SeqCst) {
+                if over.load(Ordering::SeqCst) {
                     return;
                 }
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream.unwrap(), number, &seen, &*answer));
+                let (seen, answer, ended) = (Arc::clone(&seen), Arc::clone(&answer), Arc::clone(&ended));
+                std::thread::spawn(move || {
+                    serve(stream.unwrap(), number, &seen, &*answer);
+                    ended.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         stub
@@ -76,11 +82,15 @@ impl Stub {
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().clone()
     }
+
+    pub(super) fn ended(&self) -> usize {
+        self.ended.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Stub {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
+        self.over.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
     }
 }

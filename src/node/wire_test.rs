@@ -1,7 +1,5 @@
 //! Requests and replies, against what a node of release 28.0.1 has answered.
 
-use std::time::Duration;
-
 use super::super::credentials::Auth;
 use super::super::stub::Stub;
 use super::super::transport::{Address, HttpTransport};
@@ -19,7 +17,7 @@ fn ask(stub: &Stub, request: &Request) -> Result<Reply, NodeError> {
     std::fs::write(&cookie, "__cookie__:0").unwrap();
     let address = Address::parse(&stub.url()).unwrap();
     let secret = Auth::Cookie(cookie).read().unwrap();
-    let transport = HttpTransport::new(address, secret, Duration::from_secs(5), 1 << 20);
+    let transport = HttpTransport::new(address, secret, regtest::wait::PATIENCE, 1 << 20);
     perform(&Client::from_jsonrpc(jsonrpc::Client::with_transport(transport)), request)
 }
 

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
+use regtest::wait::{eventually_blocking, until};
+
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = regtest::wait::PATIENCE;
 
-/// A publisher as the node has one.
+/// A publisher as the node has one, but that it hears of subscriptions.
 struct Publisher {
     socket: Socket,
     address: String,
@@ -14,12 +17,28 @@ struct Publisher {
 
 impl Publisher {
     fn new(context: &Context, place: &str) -> Self {
-        let socket = context.socket(SocketType::PUB).unwrap();
-        socket.set_linger(0).unwrap();
-        socket.set_sndhwm(0).unwrap();
-        socket.bind(place).unwrap();
-        let address = socket.get_last_endpoint().unwrap().unwrap();
-        Self { socket, address }
+        let publisher = Self::try_new(context, place).unwrap();
+        publisher.socket.set_sndhwm(0).unwrap();
+        publisher
+    }
+
+    fn try_new(context: &Context, place: &str) -> ::zmq::Result<Self> {
+        let socket = context.socket(SocketType::XPUB)?;
+        socket.set_linger(0)?;
+        socket.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap())?;
+        socket.bind(place)?;
+        let address = socket.get_last_endpoint()?.unwrap();
+        Ok(Self { socket, address })
+    }
+
+    /// Waits for subscriptions to these topics: what is published from now on is received.
+    fn subscribed(&self, topics: &[&str]) {
+        let mut missing: Vec<Vec<u8>> =
+            topics.iter().map(|topic| [&[1], topic.as_bytes()].concat()).collect();
+        while !missing.is_empty() {
+            let message = self.socket.recv_bytes(0).expect("a subscription in time");
+            missing.retain(|one| *one != message);
+        }
     }
 
     fn send(&self, topic: &str, body: &[u8], number: u32) {
@@ -45,8 +64,7 @@ async fn pair(capacity: usize) -> (Publisher, Subscriber, mpsc::Receiver<Signal>
     }
     connected.sort_unstable();
     assert_eq!(connected, [Topic::RawTx, Topic::HashBlock, Topic::HashDs]);
-    // The subscription itself is not announced by anything.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    publisher.subscribed(&["rawtx", "hashblock", "hashds"]);
     (publisher, subscriber, signals)
 }
 
@@ -114,11 +132,14 @@ async fn bad_messages_are_passed_over() {
 
 #[tokio::test]
 async fn a_full_channel_drops_counts_and_tells_before_anything_later() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
     let (publisher, _subscriber, mut signals) = pair(3).await;
     for number in 0..10 {
         publisher.send("rawtx", b"early", number);
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let dropped = || recorder.handle().render().contains("jppd_node_zmq_dropped_total 7\n");
+    until("all that is too much is dropped", dropped).unwrap();
     for _ in 0..3 {
         assert_eq!(next(&mut signals).await, transaction(b"early"));
     }
@@ -135,22 +156,16 @@ async fn a_publisher_that_goes_and_comes_is_seen() {
     let settings = ZmqSettings { rawtx: Some(address.clone()), capacity: 100, ..ZmqSettings::default() };
     let (_subscriber, mut signals) = Subscriber::start(&settings).unwrap();
     assert_eq!(next(&mut signals).await, Signal::Connected(Topic::RawTx));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    publisher.subscribed(&["rawtx"]);
     publisher.send("rawtx", b"one", 41);
     assert_eq!(next(&mut signals).await, transaction(b"one"));
     drop(publisher);
     assert_eq!(next(&mut signals).await, Signal::Disconnected(Topic::RawTx));
-    let publisher = loop {
-        // The address is free again a moment after the socket was closed.
-        let socket = context.socket(SocketType::PUB).unwrap();
-        socket.set_linger(0).unwrap();
-        if socket.bind(&address).is_ok() {
-            break Publisher { socket, address };
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    // The address is free again a moment after the socket was closed.
+    let publisher =
+        eventually_blocking("the address", || Ok(Publisher::try_new(&context, &address).ok())).unwrap();
     assert_eq!(next(&mut signals).await, Signal::Connected(Topic::RawTx));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    publisher.subscribed(&["rawtx"]);
     publisher.send("rawtx", b"two", 0);
     assert_eq!(next(&mut signals).await, Signal::Gap { topic: Topic::RawTx, expected: 42, got: 0 });
     assert_eq!(next(&mut signals).await, transaction(b"two"));

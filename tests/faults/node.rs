@@ -1,11 +1,9 @@
 //! The node goes away under a stream of payments, and comes back with less than it had.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use bitcoincash::consensus;
 use regtest::{
-    Node,
+    Node, eventually,
     purse::raw_hex,
     shop::on_fresh_nodes,
     wallet::{PayOptions, Payment},
@@ -58,7 +56,7 @@ async fn a_mempool_that_is_lost_is_filled_again() -> Result<()> {
             stream.all_paid(&shop).await?;
             let (blocks, lost) = (blocks_above(&*shop.node, kept)?, shop.node.mempool()?);
             shop.node.kill()?;
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            shop.until_not_ready("node_unreachable").await?;
             shop.node.start()?;
             // Its peers have the blocks that it lost; the mempool they do not send again.
             for block in blocks {
@@ -70,13 +68,12 @@ async fn a_mempool_that_is_lost_is_filled_again() -> Result<()> {
         stream.flow(&mut shop, PAYMENTS).await?;
         stream.finish().await?;
         stream.all_paid(&shop).await?;
-        for _ in 0..100 {
-            // Everything goes into the next block once the node has it again.
-            if stream.all_in_node(&shop).await? {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        // Everything goes into the next block once the node has it again.
+        eventually(
+            || format!("the node has all payments\n{}", shop.daemon.log()),
+            async || Ok(stream.all_in_node(&shop).await?.then_some(())),
+        )
+        .await?;
         stream.settle(&mut shop, false).await
     })
     .await

@@ -1,10 +1,10 @@
 //! A double spend between two nodes: what is told beside the one of what the other met.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use bitcoincash::{Transaction, consensus};
-use regtest::{Bchn, Node, Shop, node::skipped, wallet::PayOptions};
+use regtest::{Bchn, Node, Shop, eventually, node::skipped, wallet::PayOptions};
 
 use super::open;
 
@@ -23,17 +23,7 @@ async fn two_nodes(test: &str) -> Result<Option<(Shop, Arc<Bchn>, Arc<Bchn>)>> {
 }
 
 async fn same_tip(ours: &dyn Node, theirs: &dyn Node) -> Result<()> {
-    wait(async || Ok(ours.tip()? == theirs.tip()?), "the nodes have one chain").await
-}
-
-async fn wait(is_so: impl AsyncFn() -> Result<bool>, what: &str) -> Result<()> {
-    for _ in 0..600 {
-        if is_so().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    bail!("not within half a minute: {what}")
+    eventually(|| "the nodes have one chain", async || Ok((ours.tip()? == theirs.tip()?).then_some(()))).await
 }
 
 /// A payment for a new invoice, and its rival.
@@ -59,7 +49,8 @@ async fn a_rival_that_another_node_refused_is_told_by_its_proof() -> Result<()> 
     let (id, payment, rival) = rivals(&mut shop).await?;
     let txid = ours.send(&consensus::serialize(&payment))?;
     shop.until(&id, "paid").await?;
-    wait(async || Ok(theirs.mempool()?.contains(&txid)), "the payment is relayed").await?;
+    let is_relayed = async || Ok(theirs.mempool()?.contains(&txid).then_some(()));
+    eventually(|| "the payment is relayed", is_relayed).await?;
     ensure!(theirs.send(&consensus::serialize(&rival)).is_err(), "the first one stays");
     is_told_by_proof(&shop, &id).await?;
     // The first one is mined: all is well.

@@ -14,6 +14,7 @@ use proptest::{
 use regtest::{
     Daemon, Node, RpcFailure, Shop,
     client::Answer,
+    eventually,
     purse::raw_hex,
     shop::id,
     wallet::{PayOptions, Payment},
@@ -185,23 +186,20 @@ impl Stream {
         let mut known = 0;
         for made in &self.made {
             let path = format!("/jpp/invoices/{}/", made.id);
-            let mut looks = 0;
-            loop {
+            let look = async || {
                 let answer = daemon.api().get(&path).await?;
                 if answer.status == 404 {
-                    break;
+                    return Ok(Some(0));
                 }
                 let invoice = answer.expect(200)?;
-                if invoice["status"] == "paid" || invoice["status"] == "confirmed" {
-                    ensure!(invoice["payments"].as_array().map(Vec::len) == Some(1), "{invoice}");
-                    ensure!(invoice["payment"]["txid"] == made.txid.as_str(), "{invoice}");
-                    known += 1;
-                    break;
+                if invoice["status"] != "paid" && invoice["status"] != "confirmed" {
+                    return Ok(None);
                 }
-                looks += 1;
-                ensure!(looks < 400, "never paid: {invoice}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+                ensure!(invoice["payments"].as_array().map(Vec::len) == Some(1), "{invoice}");
+                ensure!(invoice["payment"]["txid"] == made.txid.as_str(), "{invoice}");
+                Ok(Some(1))
+            };
+            known += eventually(|| format!("{} is paid\n{}", made.id, daemon.log()), look).await?;
         }
         Ok(known)
     }

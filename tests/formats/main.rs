@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use regtest::{
-    Daemon, Node, Shop, fresh_nodes,
+    Daemon, Node, Shop, eventually, fresh_nodes,
     purse::{Purse, raw_hex},
     wallet::Wallet,
 };
@@ -50,23 +50,32 @@ async fn over_a_copy(node: &dyn Node, store: &Path, folder: &Path) -> Result<Dae
     let settings = [("JPPD_STORE__PATH", text(folder)?), ("JPPD_HTTP__PUBLIC_URL", PUBLIC_URL)];
     let daemon = Daemon::new(Path::new(env!("CARGO_BIN_EXE_jppd")), node, &settings)?;
     daemon.launch()?;
-    for _ in 0..200 {
-        if daemon.ops().get("/healthz").await.is_ok_and(|answer| answer.status == 200) {
-            return Ok(daemon);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    bail!("it does not start:\n{}", daemon.log())
+    let is_there = async || {
+        let answer = daemon.ops().get("/healthz").await;
+        Ok(answer.is_ok_and(|answer| answer.status == 200).then_some(()))
+    };
+    eventually(|| format!("it starts\n{}", daemon.log()), is_there).await?;
+    Ok(daemon)
 }
 
-/// Invoices and their events, as the API tells them.
-async fn reading(daemon: &Daemon, ids: impl Iterator<Item = &String>) -> Result<Value> {
+/// How long the end of an event log is listened to for one event too many.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// Invoices and their events, as the API tells them. `least` is how many events of an invoice are waited for.
+async fn reading(
+    daemon: &Daemon,
+    ids: impl Iterator<Item = &String>,
+    least: impl Fn(&str) -> usize,
+) -> Result<Value> {
     let mut invoices = Map::new();
     for id in ids {
         let invoice = daemon.api().get(&format!("/jpp/invoices/{id}/")).await?.expect(200)?;
         let mut socket = daemon.api().socket(&format!("/ws/jpp/invoice/{id}/?since=0")).await?;
         let mut events = Vec::new();
-        while let Ok(event) = socket.next_within(Duration::from_millis(300)).await {
+        for _ in 0..least(id) {
+            events.push(socket.next().await?);
+        }
+        while let Ok(event) = socket.next_within(SILENCE).await {
             events.push(event);
         }
         invoices.insert(id.clone(), json!({"invoice": invoice, "events": events}));
@@ -120,7 +129,8 @@ async fn reads_and_goes_on(node: std::sync::Arc<dyn Node>, version: &Path) -> Re
     let daemon = over_a_copy(&*node, &version.join("store"), folder.path()).await?;
     let then: Value = serde_json::from_str(&fs::read_to_string(version.join("reading.json"))?)?;
     let ids = then.as_object().context("invoices by id")?;
-    let now = reading(&daemon, ids.keys()).await?;
+    let events = |id: &str| ids[id]["events"].as_array().map_or(0, Vec::len);
+    let now = reading(&daemon, ids.keys(), events).await?;
     same(&then, &now, "")?;
 
     // The node has the chain that the store knows, and more of it.

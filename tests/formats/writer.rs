@@ -304,7 +304,7 @@ async fn write_the_store_of_this_version() -> Result<()> {
     let node = SimNode::start(SimOptions::default())?;
     let copied = tempfile::tempdir()?;
     let daemon = super::over_a_copy(&node, &version.join("store"), copied.path()).await?;
-    let reading = super::reading(&daemon, writer.ids.iter()).await?;
+    let reading = super::reading(&daemon, writer.ids.iter(), |_| 1).await?;
     fs::write(version.join("reading.json"), format!("{reading:#}\n"))?;
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! A node, a payer with coins, a payee, and the daemon with an invoice that wallets pay.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bitcoincash::{ScriptBuf, Transaction, consensus};
-use regtest::{Daemon, Node, Purse, purse::raw_hex, wallet::Wallet};
+use regtest::{Daemon, Node, Purse, eventually, purse::raw_hex, wallet::Wallet};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Body, Header, Server};
@@ -83,15 +83,14 @@ impl Shop {
 
     /// Waits until an invoice has a status.
     pub(crate) async fn until(&self, id: &str, status: &str) -> Result<Value> {
-        let mut last = Value::Null;
-        for _ in 0..400 {
-            last = self.standing(id).await?;
-            if last["status"] == status {
-                return Ok(last);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        bail!("{id} is not {status}: {last}\n{}", self.daemon.log())
+        eventually(
+            || format!("{id} is {status}\n{}", self.daemon.log()),
+            async || {
+                let standing = self.standing(id).await?;
+                Ok((standing["status"] == status).then_some(standing))
+            },
+        )
+        .await
     }
 
     /// Nothing was broadcast, and nothing was counted.

@@ -8,7 +8,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use regtest::wait::PATIENCE;
+
 use super::{Setup, client::Answer};
+
+/// What a server says that is ready for the body.
+const CONTINUE: [u8; 25] = *b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const REQUEST: &[u8] = b"GET /jpp/ HTTP/1.1\r\nHost: test\r\n\r\n";
 
@@ -17,7 +22,7 @@ async fn answer(stream: &mut TcpStream) -> Answer {
     let mut text = String::new();
     loop {
         let mut buffer = [0; 4096];
-        let read = timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap().unwrap();
+        let read = timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
         assert_ne!(read, 0, "the connection ended after {text:?}");
         text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
         if text.ends_with('}') {
@@ -30,54 +35,62 @@ async fn answer(stream: &mut TcpStream) -> Answer {
 async fn ended_after(stream: &mut TcpStream) -> Duration {
     let started = Instant::now();
     let mut rest = Vec::new();
-    let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await.expect("it is never ended");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("it is never ended");
     started.elapsed()
 }
 
 #[tokio::test]
 async fn silence_and_half_a_head_are_cut_off_and_a_kept_connection_is_not() {
+    let head = Duration::from_millis(400);
+    // Patience with a connection that is kept never ends here, so that what ends is ended for its head.
     let server = Setup::new()
-        .with_limits(|limits| {
-            limits.header_timeout = Duration::from_millis(400);
-            limits.idle_timeout = Duration::from_millis(1500);
-        })
+        .with_limits(|limits| (limits.header_timeout, limits.idle_timeout) = (head, 100 * PATIENCE))
         .start()
         .await;
-    let within = |elapsed: Duration, millis: u64| {
-        assert!(elapsed >= Duration::from_millis(millis * 8 / 10), "{elapsed:?} of {millis}");
-        assert!(elapsed <= Duration::from_millis(millis + 1000), "{elapsed:?} of {millis}");
-    };
-    let mut silent = server.connect().await;
-    within(ended_after(&mut silent).await, 400);
+    let started = Instant::now();
+    ended_after(&mut server.connect().await).await;
+    assert!(started.elapsed() >= head);
 
+    let started = Instant::now();
     let mut half = server.connect().await;
     half.write_all(b"GET /jpp/ HTTP/1.1\r\nHost: te").await.unwrap();
-    within(ended_after(&mut half).await, 400);
+    ended_after(&mut half).await;
+    assert!(started.elapsed() >= head);
 
-    let mut drop_by_drop = server.connect().await;
     let started = Instant::now();
+    let mut drop_by_drop = server.connect().await;
     for byte in REQUEST.iter().cycle() {
-        if drop_by_drop.write_all(&[*byte]).await.is_err() || started.elapsed() > Duration::from_secs(3) {
+        if drop_by_drop.write_all(&[*byte]).await.is_err() {
             break;
         }
+        assert!(started.elapsed() < PATIENCE, "it is never ended");
         sleep(Duration::from_millis(50)).await;
     }
-    within(started.elapsed(), 400);
+    assert!(started.elapsed() >= head);
 
     let mut kept = server.connect().await;
     for _ in 0..2 {
         kept.write_all(REQUEST).await.unwrap();
         assert_eq!(answer(&mut kept).await.status, 200);
-        sleep(Duration::from_millis(900)).await;
+        sleep(2 * head).await;
     }
-    // It has 600 ms left of its patience; the next head begins and is not ended.
+    // The next head begins and is not ended.
+    let started = Instant::now();
     kept.write_all(b"GET /jp").await.unwrap();
-    within(ended_after(&mut kept).await, 400);
+    ended_after(&mut kept).await;
+    assert!(started.elapsed() >= head);
 
+    let rest = 3 * head;
+    let server = Setup::new()
+        .with_limits(|limits| (limits.header_timeout, limits.idle_timeout) = (head, rest))
+        .start()
+        .await;
+    let started = Instant::now();
     let mut idle = server.connect().await;
     idle.write_all(REQUEST).await.unwrap();
     assert_eq!(answer(&mut idle).await.status, 200);
-    within(ended_after(&mut idle).await, 1500);
+    ended_after(&mut idle).await;
+    assert!(started.elapsed() >= rest);
 }
 
 #[tokio::test]
@@ -146,17 +159,19 @@ async fn the_end() {
     let mut idle = server.connect().await;
     idle.write_all(REQUEST).await.unwrap();
     assert_eq!(answer(&mut idle).await.status, 200);
-    // A request whose body is on its way is answered still.
+    // A request whose body is on its way is answered still: the server asks for it.
     let mut late = server.connect().await;
     let head = "POST /jpp/invoices/ HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
-                Content-Length: 2\r\n\r\n{";
+                Expect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     late.write_all(head.as_bytes()).await.unwrap();
-    sleep(Duration::from_millis(200)).await;
+    let mut asked = [0; CONTINUE.len()];
+    timeout(PATIENCE, late.read_exact(&mut asked)).await.unwrap().unwrap();
+    assert_eq!(asked, CONTINUE);
     server.world.stop.stop();
-    assert!(ended_after(&mut idle).await < Duration::from_secs(2));
+    ended_after(&mut idle).await;
     assert!(!server.serving.is_finished());
-    late.write_all(b"}").await.unwrap();
+    late.write_all(b"{}").await.unwrap();
     assert_eq!(answer(&mut late).await.status, 400);
-    timeout(Duration::from_secs(3), server.serving).await.expect("it never ends").unwrap();
+    timeout(PATIENCE, server.serving).await.expect("it never ends").unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }

@@ -110,12 +110,17 @@ fn a_full_disk_is_survived() {
                 reads.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let read_again = || {
+            let before = reads.load(Ordering::Relaxed);
+            regtest::wait::until("a read", || reads.load(Ordering::Relaxed) > before)
+        };
+        let read_before = read_again();
         let recovered = store.recover();
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        let read_after = read_again();
         stop.store(true, Ordering::Relaxed);
         recovered.unwrap();
+        read_before.and(read_after).unwrap();
     });
-    assert!(reads.load(Ordering::Relaxed) > 0);
     assert!(!store.is_failed());
 
     // Of what failed nothing is there.
