@@ -59,7 +59,7 @@ impl Log {
             .with_env_filter(filter)
             .with_writer(log.clone())
             .with_ansi(false)
-            // It would tell errors of the log on standard error, and panic when that fails.
+            // Told on standard error, errors of the log would panic when that fails.
             .log_internal_errors(false);
         // The journal has a time of its own for each line.
         let started = if journal { lines.without_time().try_init() } else { lines.try_init() };

@@ -120,6 +120,10 @@ impl Health {
         let reasons = self.reasons();
         for reason in reasons.difference(&told) {
             match reason.severity() {
+                // Every start begins with it, so a healthy one warns of nothing.
+                Severity::Blocking if *reason == Reason::Starting => {
+                    tracing::info!(reason = reason.name(), "not ready: {reason}");
+                }
                 Severity::Blocking => tracing::warn!(reason = reason.name(), "not ready: {reason}"),
                 Severity::Degraded => tracing::warn!(reason = reason.name(), "degraded: {reason}"),
             }

@@ -84,7 +84,7 @@ pub struct SimOptions {
 /// Data folder and ports of a stand-in that others find without being told, as they find a `bitcoind`.
 #[derive(Clone, Debug)]
 pub struct SimPlace {
-    /// The data folder. It exists, and is kept when the stand-in ends.
+    /// The data folder, which exists, and is kept when the stand-in ends.
     pub folder: PathBuf,
     /// Permissions of the cookie file, before the umask of the process is applied.
     pub cookie_mode: u32,

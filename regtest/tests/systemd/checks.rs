@@ -1,4 +1,4 @@
-//! What the unit promises, tried one after the other.
+//! The checks of the unit, one after the other.
 
 use std::{
     path::Path,
@@ -41,7 +41,7 @@ const WATCHDOG: &str = "[Service]\nWatchdogSec=6s\n";
 /// A line of the unit without which libzmq aborts the process.
 const FILTER: &str = "SystemCallFilter=sched_setscheduler";
 
-/// How long a unit is looked at that must not be started again. It would be after 2 s.
+/// How long a unit is looked at that must not be started again. A restart comes after 2 s.
 const NO_RESTART: Duration = Duration::from_secs(5);
 
 /// A few passes over the node's mempool, which runs each second.

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long a boot may take. It is 0.7 s on an idle machine.
+/// How long a boot may take. On an idle machine that is 0.7 s.
 const BOOT: Duration = Duration::from_secs(60);
 
 /// How long an orderly shutdown may take.
@@ -86,7 +86,7 @@ impl Machine {
         self.name.rsplit_once('-').map_or(&self.name, |(_, label)| label)
     }
 
-    /// The root folder of the machine. What is put below `/tmp` and `/run` there is not seen inside.
+    /// The root folder of the machine. Files put below its `/tmp` and `/run` are not seen inside.
     pub(crate) fn tree(&self) -> PathBuf {
         self.folder.join("tree")
     }
@@ -301,7 +301,7 @@ fn remove_empty(group: &Path) {
             remove_empty(&entry.path());
         }
     }
-    // It may hold a process still.
+    // A group that still holds a process stays.
     let _ = fs::remove_dir(group);
 }
 

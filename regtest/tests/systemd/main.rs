@@ -1,8 +1,8 @@
 //! jppd as it is installed: by the commands of `docs/OPERATIONS.md`, in a minimal Debian with a systemd of its own,
 //! as a unit with all of its sandbox, beside a node that is a unit as well.
 //!
-//! `machine` boots it, `page` reads the documentation, `node` and `install` install both, `checks` is what
-//! is tried. Where no machine can be booted the tests are skipped, by name and with the reason.
+//! `machine` boots it, `page` reads the documentation, `node` and `install` install both, `checks` is
+//! tried. Where no machine can be booted the tests are skipped, by name and with the reason.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it does")]
 
