@@ -83,6 +83,7 @@ impl Daemon {
             ("JPPD_HTTP__OPEN_CREATION".to_owned(), "true".to_owned()),
             ("JPPD_LIMITS__VERIFY_PER_MINUTE".to_owned(), "0".to_owned()),
             ("JPPD_LIMITS__PAY_PER_MINUTE".to_owned(), "0".to_owned()),
+            ("JPPD_LIMITS__CREATE_PER_MINUTE".to_owned(), "0".to_owned()),
         ];
         for (key, value) in settings {
             environment.retain(|(known, _)| known != key);

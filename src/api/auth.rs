@@ -2,8 +2,13 @@
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
+use sha2::{Digest as _, Sha256};
+
 use super::state::Keys;
 use crate::invoice::Merchant;
+
+/// The SHA-256 of an API key: what is counted by key is counted by this.
+pub(super) type KeyDigest = [u8; 32];
 
 /// A key was shown, and it opens nothing. Whoever sent it is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +27,17 @@ pub(super) enum BadKey {
 ///
 /// [`BadKey`]: a key that is wrong is never treated as if it were not there.
 pub(super) fn merchant(headers: &HeaderMap, keys: &Keys) -> Result<Option<Merchant>, BadKey> {
+    let Some(key) = shown(headers)? else { return Ok(None) };
+    keys(key).map(Some).ok_or(BadKey::Unknown)
+}
+
+/// The digest of the key that a request shows, if it is valid.
+pub(super) fn valid_key(headers: &HeaderMap, keys: &Keys) -> Option<KeyDigest> {
+    let key = shown(headers).ok()??;
+    keys(key).map(|_| Sha256::digest(key).into())
+}
+
+fn shown(headers: &HeaderMap) -> Result<Option<&str>, BadKey> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = shown.next() else { return Ok(None) };
     let value = value.to_str().map_err(|_| BadKey::Malformed)?;
@@ -33,7 +49,7 @@ pub(super) fn merchant(headers: &HeaderMap, keys: &Keys) -> Result<Option<Mercha
     if key.is_empty() || key.contains(' ') || shown.next().is_some() {
         return Err(BadKey::Malformed);
     }
-    keys(key).map(Some).ok_or(BadKey::Unknown)
+    Ok(Some(key))
 }
 
 #[cfg(test)]
@@ -66,6 +82,8 @@ mod tests {
                 headers.append(AUTHORIZATION, value.parse().unwrap());
             }
             assert_eq!(&merchant(&headers, &keys), expected, "{values:?}");
+            let digest = matches!(expected, Ok(Some(_))).then(|| Sha256::digest("sesame").into());
+            assert_eq!(valid_key(&headers, &keys), digest, "{values:?}");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What stands around every request: its id, its time limit, the common headers, the log, the meters, and the answer
-//! to what must never happen.
+//! What stands around every request: its id, who sends it, its time limit, the common headers, the log, the meters, and
+//! the answers to heads that are ambiguous and to what must never happen.
 //!
 //! The log says who asked for what and how it went, at level debug; never a body, a query or a key.
 
 use std::{
     any::Any,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,8 +14,11 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::{MatchedPath, Request, State},
     http::{
-        HeaderName, HeaderValue, Method, StatusCode,
-        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
+        header::{
+            ALLOW, CACHE_CONTROL, CONTENT_ENCODING, HOST, RETRY_AFTER, TRANSFER_ENCODING,
+            X_CONTENT_TYPE_OPTIONS,
+        },
     },
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -26,7 +30,13 @@ use tower_http::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{receive::Arrival, signing, state::Peer, watchtower::Fault};
+use super::{
+    caller::{Crowded, Identification, identify},
+    receive::Arrival,
+    signing,
+    state::Peer,
+    watchtower::Fault,
+};
 
 /// The header of a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,8 +44,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a browser may remember what it is allowed.
 const CORS_AGE: Duration = Duration::from_secs(24 * 3600);
 
+/// When a client with too many requests under way may send the next one.
+const CROWDED_RETRY: Duration = Duration::from_secs(1);
+
 /// The frame of what the world sees: with CORS for every origin, on errors as well.
-pub(super) fn public(routes: Router, request_timeout: Duration) -> Router {
+pub(super) fn public(routes: Router, request_timeout: Duration, identification: Identification) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(AnyOrigin)
         .allow_methods([Method::GET, Method::POST, Method::OPTIONS])
@@ -44,7 +57,8 @@ pub(super) fn public(routes: Router, request_timeout: Duration) -> Router {
             [REQUEST_ID, RETRY_AFTER, ALLOW].into_iter().chain(signing::HEADERS).collect::<Vec<_>>(),
         )
         .max_age(CORS_AGE);
-    innermost(routes, request_timeout).layer(cors).layer(middleware::from_fn(around))
+    let identified = middleware::from_fn_with_state(Arc::new(identification), identify);
+    innermost(routes, request_timeout).layer(cors).layer(middleware::from_fn(around)).layer(identified)
 }
 
 /// The frame of what the operator sees.
@@ -57,6 +71,44 @@ fn innermost(routes: Router, request_timeout: Duration) -> Router {
         .fallback(|| async { Fault::NotFound })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(request_timeout, in_time))
+        .layer(middleware::from_fn(well_formed))
+}
+
+/// Refuses a request whose client has too many under way, and one whose head two programs could read in two ways.
+async fn well_formed(request: Request, next: Next) -> Response {
+    if request.extensions().get::<Crowded>().is_some() {
+        return Fault::Throttled(CROWDED_RETRY).into_response();
+    }
+    let has_body = !request.body().is_end_stream();
+    match ambiguity(request.version(), request.headers(), has_body) {
+        Some(fault) => fault.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// The fault of a head that two programs could read in two ways, or that asks for a coding that is not spoken here (RFC
+/// 9112, sections 3.2 and 6.1; RFC 9110, section 8.4).
+fn ambiguity(version: Version, headers: &HeaderMap, has_body: bool) -> Option<Fault> {
+    match headers.get_all(HOST).iter().count() {
+        0 if version >= Version::HTTP_11 => {
+            return Some(Fault::Bad("The Host header is missing.".to_owned()));
+        }
+        0 | 1 => {}
+        _ => return Some(Fault::Bad("The Host header comes twice.".to_owned())),
+    }
+    let only = |name, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if headers.get_all(TRANSFER_ENCODING).iter().count() > 1 || !only(TRANSFER_ENCODING, "chunked") {
+        return Some(Fault::OtherTransferCoding);
+    }
+    if has_body && !only(CONTENT_ENCODING, "identity") {
+        return Some(Fault::ContentCoding);
+    }
+    None
 }
 
 /// Gives a request so much time. If it takes longer, it is the client's fault for as long as its body has not arrived.
@@ -130,4 +182,47 @@ fn meter(method: &Method, path: &str, status: StatusCode, elapsed: Duration) {
     )
     .increment(1);
     metrics::histogram!("jppd_http_request_seconds", "path" => path).record(elapsed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Version, headers, whether there is a body, and the status of the refusal.
+    type Case<'a> = (Version, &'a [(&'a str, &'a str)], bool, Option<StatusCode>);
+
+    #[test]
+    fn heads_that_two_programs_could_read_in_two_ways() {
+        let (bad, coding) = (StatusCode::BAD_REQUEST, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        let (host, te, ce) = ("host", "transfer-encoding", "content-encoding");
+        let new = Version::HTTP_11;
+        let table: &[Case<'_>] = &[
+            (new, &[(host, "pay.example")], true, None),
+            (new, &[(host, "")], true, None),
+            (new, &[], true, Some(bad)),
+            (new, &[], false, Some(bad)),
+            (Version::HTTP_10, &[], true, None),
+            (new, &[(host, "a"), (host, "a")], false, Some(bad)),
+            (Version::HTTP_10, &[(host, "a"), (host, "b")], false, Some(bad)),
+            (new, &[(host, "a"), (te, "chunked")], true, None),
+            (new, &[(host, "a"), (te, " Chunked ")], true, None),
+            (new, &[(host, "a"), (te, "gzip, chunked")], true, Some(StatusCode::NOT_IMPLEMENTED)),
+            (new, &[(host, "a"), (te, "chunked, chunked")], true, Some(StatusCode::NOT_IMPLEMENTED)),
+            (new, &[(host, "a"), (te, "gzip"), (te, "chunked")], true, Some(StatusCode::NOT_IMPLEMENTED)),
+            (new, &[(host, "a"), (te, "identity")], true, Some(StatusCode::NOT_IMPLEMENTED)),
+            (new, &[(host, "a"), (ce, "gzip")], true, Some(coding)),
+            (new, &[(host, "a"), (ce, "identity")], true, None),
+            (new, &[(host, "a"), (ce, "identity"), (ce, "br")], true, Some(coding)),
+            // Without a body there is nothing to decode.
+            (new, &[(host, "a"), (ce, "gzip")], false, None),
+        ];
+        for (version, pairs, has_body, status) in table {
+            let mut headers = HeaderMap::new();
+            for (name, value) in *pairs {
+                headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            let fault = ambiguity(*version, &headers, *has_body);
+            assert_eq!(fault.map(|fault| fault.into_response().status()), *status, "{version:?} {pairs:?}");
+        }
+    }
 }

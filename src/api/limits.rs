@@ -1,4 +1,4 @@
-//! What one address, and all of them together, may take.
+//! What one client, and all of them together, may take.
 
 use std::{
     collections::HashMap,
@@ -9,61 +9,68 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// How many addresses are remembered, at about fifty bytes each.
-const MOST_ADDRESSES: usize = 65_536;
+use super::connections::Holder;
+
+/// How many clients are remembered, at about a hundred bytes each.
+const MOST_CLIENTS: usize = 65_536;
+
+/// Sockets of one API key, unless a client without a key may have more: a shop holds one for each open invoice.
+const MOST_SOCKETS_OF_A_KEY: usize = 2000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Whom an address stands for: an IPv4 address as it is, an IPv6 address by its network of 64 bits, since that is what
+/// The network end of a subscriber: an IPv4 address as it is, an IPv6 address by its network of 64 bits, since that is what
 /// one subscriber has.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(super) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
-/// How often each address may ask for something: so many times at once, and as many again in each minute.
+/// How often each client may ask for something: so many times at once, and as many again in each minute. A request that
+/// costs more than others can count as several.
 #[derive(Debug)]
 pub(super) struct Rate {
     /// From one request to the next at the steady rate; `None` for no limit.
     interval: Option<Duration>,
-    /// By address, when all that it has taken will be paid off. An address that has is like one that is not there.
+    /// How many times a minute.
+    times: u32,
+    /// By client, when all that it has taken will be paid off. A client that has is like one that is not there.
     debts: Mutex<Debts>,
 }
 
 #[derive(Debug, Default)]
 struct Debts {
-    until: HashMap<IpAddr, Instant>,
+    until: HashMap<Holder, Instant>,
     swept: Option<Instant>,
 }
 
 impl Rate {
     /// So many times a minute; 0 for no limit.
     pub(super) fn per_minute(times: u32) -> Self {
-        Self { interval: MINUTE.checked_div(times), debts: Mutex::default() }
+        Self { interval: MINUTE.checked_div(times), times, debts: Mutex::default() }
     }
 
-    /// Takes one request of an address.
+    /// Takes a request of a client that counts as `weight` requests, and as a minute's worth at most.
     ///
     /// # Errors
     ///
-    /// How long it has to wait for its next.
-    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// How long the client has to wait until it may send it.
+    pub(super) fn take(&self, client: Holder, weight: u32, now: Instant) -> Result<(), Duration> {
         let Some(interval) = self.interval else { return Ok(()) };
-        let address = subscriber(address);
         let mut debts = self.debts.lock();
-        let paid_off = debts.until.get(&address).copied().unwrap_or(now).max(now);
-        let after = paid_off + interval;
+        let paid_off = debts.until.get(&client).copied().unwrap_or(now).max(now);
+        let after = paid_off + interval * weight.min(self.times);
         if let Some(wait) = after.duration_since(now).checked_sub(MINUTE)
             && !wait.is_zero()
         {
             return Err(wait);
         }
-        if debts.until.len() < MOST_ADDRESSES || debts.until.contains_key(&address) || debts.sweep(now) {
-            debts.until.insert(address, after);
+        if debts.until.len() < MOST_CLIENTS || debts.until.contains_key(&client) || debts.sweep(now) {
+            debts.until.insert(client, after);
         } else {
-            // So many addresses at once that a limit on each of them holds nobody back.
+            // So many clients at once that a limit on each of them holds nobody back.
             metrics::counter!("jppd_http_addresses_forgotten_total").increment(1);
         }
         Ok(())
@@ -77,7 +84,7 @@ impl Debts {
             self.swept = Some(now);
             self.until.retain(|_, until| *until > now);
         }
-        self.until.len() < MOST_ADDRESSES
+        self.until.len() < MOST_CLIENTS
     }
 }
 
@@ -92,7 +99,7 @@ pub(super) struct Sockets {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_holder: HashMap<Holder, usize>,
 }
 
 /// Why there is no further socket.
@@ -100,7 +107,7 @@ struct Open {
 pub(super) enum NoSocket {
     /// There are as many as there can be.
     Full,
-    /// This address has as many as it can have.
+    /// This client has as many as it can have.
     TooManyOfOne,
 }
 
@@ -108,34 +115,37 @@ pub(super) enum NoSocket {
 #[derive(Debug)]
 pub(super) struct SocketPlace {
     sockets: Sockets,
-    address: IpAddr,
+    holder: Holder,
 }
 
 impl Sockets {
-    /// At most so many, and at most so many from one address (0 for no limit).
+    /// At most so many, and at most so many of one client (0 for no limit).
     pub(super) fn new(most: usize, most_of_one: usize) -> Self {
         Self { most, most_of_one, open: Arc::default() }
     }
 
-    /// A place for a socket from an address.
+    /// A place for a socket of a client, or of the holder of a key.
     ///
     /// # Errors
     ///
     /// [`NoSocket`].
-    pub(super) fn place(&self, address: IpAddr) -> Result<SocketPlace, NoSocket> {
-        let address = subscriber(address);
+    pub(super) fn place(&self, holder: Holder) -> Result<SocketPlace, NoSocket> {
+        let most_of_one = match holder {
+            Holder::Key(_) if self.most_of_one > 0 => self.most_of_one.max(MOST_SOCKETS_OF_A_KEY),
+            Holder::Key(_) | Holder::Client(_) | Holder::Proxy => self.most_of_one,
+        };
         let mut open = self.open.lock();
         if open.all >= self.most {
             return Err(NoSocket::Full);
         }
-        let of_one = open.by_address.get(&address).copied().unwrap_or_default();
-        if self.most_of_one > 0 && of_one >= self.most_of_one {
+        let of_one = open.by_holder.get(&holder).copied().unwrap_or_default();
+        if most_of_one > 0 && of_one >= most_of_one {
             return Err(NoSocket::TooManyOfOne);
         }
-        open.by_address.insert(address, of_one + 1);
+        open.by_holder.insert(holder, of_one + 1);
         open.all += 1;
         metrics::gauge!("jppd_sockets").increment(1);
-        Ok(SocketPlace { sockets: self.clone(), address })
+        Ok(SocketPlace { sockets: self.clone(), holder })
     }
 }
 
@@ -143,10 +153,10 @@ impl Drop for SocketPlace {
     fn drop(&mut self) {
         let mut open = self.sockets.open.lock();
         open.all = open.all.saturating_sub(1);
-        if let Some(of_one) = open.by_address.get_mut(&self.address) {
+        if let Some(of_one) = open.by_holder.get_mut(&self.holder) {
             *of_one = of_one.saturating_sub(1);
             if *of_one == 0 {
-                open.by_address.remove(&self.address);
+                open.by_holder.remove(&self.holder);
             }
         }
         metrics::gauge!("jppd_sockets").decrement(1);
@@ -162,35 +172,52 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn client(address: &str) -> Holder {
+        Holder::Client(subscriber(address.parse().unwrap()))
+    }
+
     #[test]
     fn a_minute_s_worth_at_once_and_then_one_by_one() {
         let rate = Rate::per_minute(60);
-        let [one, other]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(client);
         let start = Instant::now();
         for _ in 0..60 {
-            assert_eq!(rate.take(one, start), Ok(()));
+            assert_eq!(rate.take(one, 1, start), Ok(()));
         }
-        assert_eq!(rate.take(one, start), Err(Duration::from_secs(1)));
-        assert_eq!(rate.take(other, start), Ok(()));
+        assert_eq!(rate.take(one, 1, start), Err(Duration::from_secs(1)));
+        assert_eq!(rate.take(other, 1, start), Ok(()));
         let later = start + Duration::from_millis(1500);
-        assert_eq!(rate.take(one, later), Ok(()));
-        assert_eq!(rate.take(one, later), Err(Duration::from_millis(500)));
+        assert_eq!(rate.take(one, 1, later), Ok(()));
+        assert_eq!(rate.take(one, 1, later), Err(Duration::from_millis(500)));
         for _ in 0..1000 {
-            assert_eq!(Rate::per_minute(0).take(one, start), Ok(()));
+            assert_eq!(Rate::per_minute(0).take(one, 1, start), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_heavy_request_counts_as_several() {
+        let rate = Rate::per_minute(60);
+        let start = Instant::now();
+        let one = client("192.0.2.1");
+        assert_eq!(rate.take(one, 50, start), Ok(()));
+        assert_eq!(rate.take(one, 11, start), Err(Duration::from_secs(1)));
+        assert_eq!(rate.take(one, 10, start), Ok(()));
+        // However heavy it is, a client that has waited long enough may send it.
+        assert_eq!(rate.take(client("192.0.2.2"), 1000, start), Ok(()));
+        assert_eq!(rate.take(client("192.0.2.2"), 1, start), Err(Duration::from_secs(1)));
     }
 
     #[test]
     fn memory_is_bounded_and_those_who_paid_off_are_forgotten() {
         let rate = Rate::per_minute(60);
         let start = Instant::now();
-        let address = |number: u32| IpAddr::V4(number.into());
+        let client = |number: u32| Holder::Client(IpAddr::V4(number.into()));
         for number in 0..70_000 {
-            assert_eq!(rate.take(address(number), start), Ok(()));
+            assert_eq!(rate.take(client(number), 1, start), Ok(()));
         }
-        assert_eq!(rate.debts.lock().until.len(), MOST_ADDRESSES);
+        assert_eq!(rate.debts.lock().until.len(), MOST_CLIENTS);
         let later = start + Duration::from_secs(2);
-        assert_eq!(rate.take(address(100_000), later), Ok(()));
+        assert_eq!(rate.take(client(100_000), 1, later), Ok(()));
         assert_eq!(rate.debts.lock().until.len(), 1);
     }
 
@@ -211,7 +238,7 @@ mod tests {
     #[test]
     fn places_come_back() {
         let sockets = Sockets::new(3, 2);
-        let [one, other]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(client);
         let places = [sockets.place(one).unwrap(), sockets.place(one).unwrap()];
         assert_eq!(sockets.place(one).unwrap_err(), NoSocket::TooManyOfOne);
         let third = sockets.place(other).unwrap();
@@ -219,8 +246,13 @@ mod tests {
         drop(places);
         drop(third);
         let open = sockets.open.lock();
-        assert_eq!((open.all, open.by_address.len()), (0, 0));
+        assert_eq!((open.all, open.by_holder.len()), (0, 0));
         drop(open);
+        let shop = Sockets::new(5000, 2);
+        let key = Holder::Key([7; 32]);
+        let _of_key: Vec<_> = (0..MOST_SOCKETS_OF_A_KEY).map(|_| shop.place(key).unwrap()).collect();
+        assert_eq!(shop.place(key).unwrap_err(), NoSocket::TooManyOfOne);
+        assert!(shop.place(one).is_ok());
         let unlimited = Sockets::new(100, 0);
         let _places: Vec<_> = (0..100).map(|_| unlimited.place(one).unwrap()).collect();
     }

@@ -28,13 +28,16 @@
 //!
 //! [`signing`] says who we are, to whoever wants it proved.
 //!
-//! A client is known by the address of its connection. `X-Forwarded-For` and its relatives are not read: they are
-//! anybody's claim. Behind a proxy every client has the proxy's address; limit addresses there, and set the limits
-//! per address here to 0.
+//! A client is known by the address of its connection (`caller`), and behind a proxy that the operator trusts by the
+//! address that the proxy forwards (`proxies`). From anybody else `X-Forwarded-For` and its relatives are not read: they
+//! are anybody's claim. An API key is a client of its own, with higher limits. `connections` decides which connections
+//! are kept when there are too many.
 
 mod auth;
 mod bip70;
 mod bitpay;
+mod caller;
+mod connections;
 mod document;
 mod frame;
 mod language;
@@ -43,6 +46,7 @@ mod media;
 mod ops;
 mod page;
 pub mod parsers;
+mod proxies;
 mod qr;
 mod reasons;
 mod receive;
@@ -61,7 +65,8 @@ mod wallet;
 mod watchtower;
 
 pub use ops::{OpsState, ops_router};
-pub use serve::{ServeSettings, serve};
+pub use proxies::TrustedProxies;
+pub use serve::{ServeSettings, listen, serve};
 pub use settings::{ApiSettings, Limits};
 pub use state::{ApiState, Keys, public_router};
 pub use stop::Stop;

@@ -3,6 +3,8 @@
 //! A dialect decides how it wraps a [`Reason`]; the text and whose fault it is are the same everywhere. Some texts are
 //! BitPay's, to the letter, because wallets look for parts of them.
 
+use std::time::Duration;
+
 use crate::{
     bch::{Token, TransactionError},
     invoice::{Mismatch, RequiredOutput},
@@ -19,6 +21,8 @@ pub(super) enum Class {
     Refused,
     /// It is refused because of what it spends, for which some dialects have a status code of their own.
     Inputs,
+    /// The client asked for more than its share: the same request after this time is right.
+    Throttled(Duration),
     /// What we need is away: the same request later is right.
     Away {
         /// In how many seconds.
@@ -61,6 +65,12 @@ impl Reason {
             code: "not_found",
             text: "This invoice was not found or has been archived".to_owned(),
         }
+    }
+
+    /// The client asked for more than its share.
+    pub(super) fn throttled(wait: Duration) -> Self {
+        let text = "Too many requests. Please try again in a moment".to_owned();
+        Self { class: Class::Throttled(wait), code: "throttled", text }
     }
 
     /// Too much is under way.

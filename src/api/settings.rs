@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::proxies::TrustedProxies;
 use crate::bch::{FeeRate, Network};
 
 /// What an operator decides about the interface.
@@ -25,6 +26,8 @@ pub struct ApiSettings {
     pub confirmations_required: u8,
     /// Whether everybody sees an invoice's `merchant_data`.
     pub public_merchant_data: bool,
+    /// The proxies whose word about a client's address counts.
+    pub trusted_proxies: TrustedProxies,
     /// What a client can make us spend.
     pub limits: Limits,
 }
@@ -32,18 +35,22 @@ pub struct ApiSettings {
 /// What a client can make us spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest body, in bytes. A transaction of the largest size takes twice 100,000, and some.
+    /// The largest body of a creation, in bytes; other bodies are smaller.
     pub max_body_bytes: usize,
-    /// How many connections are served at once, sockets not among them; further ones wait to be accepted.
+    /// How many connections are served at once, sockets not among them.
     pub max_connections: usize,
+    /// How many of them of one client; 0 for no limit.
+    pub max_connections_per_address: usize,
     /// How many sockets there are at once.
     pub max_sockets: usize,
-    /// How many of them from one address; 0 for no limit.
+    /// How many of them of one client; 0 for no limit.
     pub max_sockets_per_address: usize,
-    /// How often one address can ask for a verification in a minute; 0 for no limit.
+    /// How often one client can ask for a verification, or for what to pay, in a minute; 0 for no limit.
     pub verify_per_minute: u32,
-    /// How often one address can submit a payment in a minute; 0 for no limit.
+    /// How often one client can submit a payment in a minute; 0 for no limit.
     pub pay_per_minute: u32,
+    /// How often one client, or the holder of one key, can create an invoice in a minute; 0 for no limit.
+    pub create_per_minute: u32,
     /// How long the head of a request may take from its first byte, and a new connection until then.
     pub header_timeout: Duration,
     /// How long a request may take from the end of its head to its answer, the arrival of its body included.
@@ -62,13 +69,15 @@ impl Default for Limits {
         Self {
             max_body_bytes: 1 << 20,
             max_connections: 4096,
+            max_connections_per_address: 64,
             max_sockets: 10_000,
             max_sockets_per_address: 100,
             verify_per_minute: 120,
             pay_per_minute: 60,
+            create_per_minute: 600,
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
             socket_write_timeout: Duration::from_secs(10),
             socket_ping_interval: Duration::from_secs(30),
         }

@@ -23,10 +23,11 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::{
+    caller::Caller,
     document::{InvoiceDocument, View as DocumentView},
     limits::{NoSocket, SocketPlace},
     settings::ApiSettings,
-    state::{Peer, Shared},
+    state::Shared,
     stop::Work,
     watchtower::{Complaint, Fault, InvoiceName, both, reading},
 };
@@ -51,6 +52,13 @@ const MOST_MESSAGE: usize = 16 * 1024;
 /// Close code: the reader was too slow, or has gone; the reason is the number of the last event it was given.
 const TOO_SLOW: u16 = 4008;
 
+/// Close code of RFC 6455: the client broke a rule.
+const BROKE_A_RULE: u16 = 1008;
+
+/// The most messages, pings and pongs among them, that a client may send in a second. Nothing that a client sends is
+/// needed but a pong now and then.
+const MOST_IN_A_SECOND: u32 = 10;
+
 /// Close code of RFC 6455: the server goes away.
 const GOING_AWAY: u16 = 1001;
 
@@ -69,7 +77,7 @@ pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>
 async fn connect<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
     InvoiceName(id): InvoiceName,
-    Peer(address): Peer,
+    caller: Caller,
     query: Result<Query<HashMap<String, String>>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Fault> {
@@ -77,7 +85,7 @@ async fn connect<S: View + Send + Sync + 'static>(
     let since = query.ok().and_then(|Query(query)| query.get("since").map(|since| since.parse::<u64>()));
     let since = since.transpose().map_err(|_| Complaint::field("since", "A valid integer is required."))?;
     let upgrade = upgrade.map_err(|_| Fault::UpgradeRequired)?;
-    let place = shared.sockets.place(address).map_err(|none| match none {
+    let place = shared.sockets.place(caller.holder()).map_err(|none| match none {
         NoSocket::Full => Fault::Away { retry_after: 10, text: "There are too many sockets.".to_owned() },
         NoSocket::TooManyOfOne => Fault::Throttled(PLACE_RETRY),
     })?;
@@ -180,6 +188,7 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
         let mut pings = interval_at(Instant::now() + period, period);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_there = true;
+        let mut arrivals = Arrivals::new(Instant::now());
         // Kept over the turns of the loop: what a client sends must not make us read the store again.
         let mut next = std::pin::pin!(next(feed));
         loop {
@@ -197,6 +206,9 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
                     Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => {
                         is_there = true;
+                        if arrivals.are_too_many(Instant::now()) {
+                            return Err(End::Close(BROKE_A_RULE, "too many messages".to_owned()));
+                        }
                     }
                 },
                 _ = pings.tick() => {
@@ -228,6 +240,27 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
 
     fn too_slow(&self) -> End {
         End::Close(TOO_SLOW, self.last.to_string())
+    }
+}
+
+/// How much a client sent lately.
+struct Arrivals {
+    second: Instant,
+    messages: u32,
+}
+
+impl Arrivals {
+    fn new(now: Instant) -> Self {
+        Self { second: now, messages: 0 }
+    }
+
+    /// Counts a message; whether there are more in this second than a client may send.
+    fn are_too_many(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        self.messages += 1;
+        self.messages > MOST_IN_A_SECOND
     }
 }
 

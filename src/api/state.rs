@@ -11,10 +11,11 @@ use axum::{
 
 use super::{
     bip70::Signatures,
+    caller::Identification,
     frame,
     limits::{Rate, Sockets},
     page,
-    receive::{Arrival, BadBody, receive},
+    receive::{Arrival, BadBody, Budget, MOST_UNDER_WAY, receive},
     settings::ApiSettings,
     signing::{self, Signing},
     socket,
@@ -64,9 +65,14 @@ impl<S> fmt::Debug for ApiState<S> {
 /// The router that the world sees.
 pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Router {
     let limits = state.settings.limits;
+    let identification =
+        Identification { proxies: state.settings.trusted_proxies.clone(), keys: state.keys.clone() };
     let shared = Arc::new(Shared {
+        request_rate: Rate::per_minute(limits.verify_per_minute),
         verify_rate: Rate::per_minute(limits.verify_per_minute),
         pay_rate: Rate::per_minute(limits.pay_per_minute),
+        create_rate: Rate::per_minute(limits.create_per_minute),
+        bodies: Budget::new(MOST_UNDER_WAY.max(limits.max_body_bytes)),
         sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
         signatures: state.signing.x509.clone().map(Signatures::new),
         state,
@@ -77,14 +83,25 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         .merge(signing::routes())
         .merge(page::routes());
     let routes = routes.with_state(shared);
-    frame::public(routes, limits.request_timeout)
+    frame::public(routes, limits.request_timeout, identification)
 }
+
+/// The largest body of a submission, in bytes. A transaction of the largest size takes twice 100,000, and some.
+pub(super) const MOST_SUBMISSION: usize = 256 * 1024;
+
+/// The largest body, in bytes, that is read between other requests. It takes about a millisecond.
+const MOST_PARSED_AT_ONCE: usize = 64 * 1024;
 
 /// The state with the counts that belong to it.
 pub(super) struct Shared<S> {
     pub(super) state: ApiState<S>,
+    /// Counts what is asked for with JPP's `payment-request`.
+    pub(super) request_rate: Rate,
     pub(super) verify_rate: Rate,
     pub(super) pay_rate: Rate,
+    pub(super) create_rate: Rate,
+    /// The memory of all bodies.
+    bodies: Budget,
     pub(super) sockets: Sockets,
     /// Signs BIP70 requests, with the certificate of the state.
     pub(super) signatures: Option<Signatures>,
@@ -111,10 +128,27 @@ impl From<EngineError> for Down {
 }
 
 impl<S: Send + Sync + 'static> Shared<S> {
-    /// The whole body of a request, within the limit.
-    pub(super) async fn whole_body(&self, request: Request) -> Result<Bytes, BadBody> {
+    /// The whole body of a request, of at most `most` bytes.
+    pub(super) async fn whole_body(&self, request: Request, most: usize) -> Result<Bytes, BadBody> {
         let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
-        receive(request.into_body(), &arrival, self.state.settings.limits.max_body_bytes).await
+        let most = most.min(self.state.settings.limits.max_body_bytes);
+        receive(request.into_body(), &arrival, most, &self.bodies).await
+    }
+
+    /// Reads a body: on a thread of its own if it is so large that others would wait for it.
+    pub(super) async fn parsed<T: Send + 'static>(
+        &self,
+        body: &Bytes,
+        parse: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, Down> {
+        if body.len() <= MOST_PARSED_AT_ONCE {
+            return Ok(parse(body));
+        }
+        let body = body.clone();
+        tokio::task::spawn_blocking(move || parse(&body)).await.map_err(|error| {
+            tracing::error!(%error, "reading a body was given up");
+            Down::Store
+        })
     }
 
     /// An invoice as it stands now, if there is one of this name.

@@ -3,7 +3,9 @@
 //! The server below knows one deadline, and counts it from the end of the last answer until a whole head was read: for
 //! a connection that is kept for its next request it must be long, for a head that comes byte by byte it must be
 //! short. So the long one is given to the server, and the short one is held here, from the first byte of a head; and
-//! with it the one that the server does not have at all, for a client that leaves its answer unread.
+//! with it the one that the server does not have at all, for a client that leaves its answer unread or takes it byte by
+//! byte: once an answer does not fit into the system's buffers, at least [`FLOOR`] bytes a second of it must be taken on
+//! average, beyond a first patience. Neither holds for a WebSocket, which has deadlines of its own.
 
 use std::{
     io::{self, IoSlice},
@@ -21,10 +23,20 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// What the bytes of a connection are part of: a head, or a request that is being answered.
+/// The bytes a second that a body must arrive with and an answer must be read with, on average. The slowest line that
+/// wallets are used on carries twenty times as much.
+pub(super) const FLOOR: u64 = 1024;
+
+/// How long so many bytes may take at the slowest.
+pub(super) fn longest(bytes: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000).div_euclid(FLOOR))
+}
+
+/// What the bytes of a connection are part of: a head, a request that is being answered, or a WebSocket.
 #[derive(Debug, Default)]
 pub(super) struct Course {
     answering: AtomicBool,
+    upgraded: AtomicBool,
     heads: AtomicUsize,
 }
 
@@ -39,6 +51,11 @@ impl Course {
     pub(super) fn request_ended(&self) {
         self.answering.store(false, Ordering::Release);
     }
+
+    /// The connection is a WebSocket from now on.
+    pub(super) fn upgraded(&self) {
+        self.upgraded.store(true, Ordering::Release);
+    }
 }
 
 /// A deadline that was set.
@@ -49,6 +66,15 @@ struct Deadline {
     heads: usize,
 }
 
+/// An answer that waits to be read.
+#[derive(Debug)]
+struct Unread {
+    sleep: Pin<Box<Sleep>>,
+    since: Instant,
+    /// Bytes taken since then.
+    taken: u64,
+}
+
 /// A connection's bytes with its deadlines.
 #[derive(Debug)]
 pub(super) struct Stream<T> {
@@ -57,7 +83,7 @@ pub(super) struct Stream<T> {
     header_timeout: Duration,
     unread_timeout: Duration,
     head: Option<Deadline>,
-    unread: Option<Pin<Box<Sleep>>>,
+    unread: Option<Unread>,
 }
 
 impl<T> Stream<T> {
@@ -97,15 +123,30 @@ impl<T> Stream<T> {
         }
     }
 
-    /// Sets, checks or lifts the deadline of what is written, by whether it was taken.
-    fn written<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if written.is_ready() {
+    /// Counts what is taken of an answer that waits to be read, and sets and checks its deadline.
+    fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if self.course.upgraded.load(Ordering::Acquire) {
             self.unread = None;
             return written;
         }
-        let unread_timeout = self.unread_timeout;
-        let deadline = self.unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(unread_timeout)));
-        ready!(deadline.as_mut().poll(cx));
+        if let Poll::Ready(result) = written {
+            if let (Some(unread), Ok(bytes)) = (&mut self.unread, &result) {
+                unread.taken = unread.taken.saturating_add(u64::try_from(*bytes).unwrap_or(u64::MAX));
+            }
+            return Poll::Ready(result);
+        }
+        let patience = self.unread_timeout;
+        let unread = self.unread.get_or_insert_with(|| Unread {
+            sleep: Box::pin(tokio::time::sleep(patience)),
+            since: Instant::now(),
+            taken: 0,
+        });
+        let deadline = unread.since + patience + longest(unread.taken);
+        if unread.sleep.deadline() < deadline {
+            unread.sleep.as_mut().reset(deadline);
+        }
+        ready!(unread.sleep.as_mut().poll(cx));
+        metrics::counter!("jppd_http_answers_cut_total").increment(1);
         Poll::Ready(Err(timed_out("the client does not read")))
     }
 }
@@ -151,8 +192,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.written(cx, flushed)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // All that there was to write is taken.
+        self.unread = None;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

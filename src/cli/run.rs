@@ -16,7 +16,10 @@ use tokio::{
 
 use super::{audit::patient_rpc, certificate::CertificateWatch, log::Log, open_files, signals};
 use crate::{
-    api::{self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, signing::Signing},
+    api::{
+        self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, TrustedProxies,
+        signing::Signing,
+    },
     audit::Auditor,
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
     engine::{Engine, EngineSettings, Sightings, SystemClock},
@@ -69,8 +72,8 @@ fn serve(loaded: Loaded, log: &Log) -> Result<()> {
 async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log) -> Result<()> {
     signals::ignore_what_does_not_end_it()?;
     let metrics = PrometheusBuilder::new().install_recorder().context("no meters to be had")?;
-    let public = listen(config.http.listen).await?;
-    let ops = listen(config.ops.listen).await?;
+    let public = listen(config.http.listen)?;
+    let ops = listen(config.ops.listen)?;
     let path = config.store.path.clone();
     let store = Arc::new(
         Store::open(&path, StoreOptions::new(config.node.network))
@@ -114,7 +117,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
 
     let api = api_settings(config);
     let stop = Stop::new();
-    let serve = ServeSettings::new(&api.limits, DRAIN);
+    let serve = ServeSettings::new(&api.limits, api.trusted_proxies.clone(), DRAIN);
     let now = engine.now();
     let jpp_signed = signing.jpp.is_some();
     let bip70_signed = signing.x509.as_ref().is_some_and(|signer| signer.validity().holds_at(now));
@@ -130,7 +133,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
         signing,
         stop: stop.clone(),
     };
-    let serving = tokio::spawn(api::serve(public, api::public_router(state), serve, stop.clone()));
+    let serving = tokio::spawn(api::serve(public, api::public_router(state), serve.clone(), stop.clone()));
     let ops_state = OpsState { store: store.clone(), health: health.clone(), metrics: metrics.clone() };
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
@@ -182,8 +185,8 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    api::listen(address).with_context(|| format!("cannot listen on {address}"))
 }
 
 async fn ended(what: &str, task: JoinHandle<()>) {
@@ -308,13 +311,16 @@ fn api_settings(config: &Config) -> ApiSettings {
         fee_rate: config.invoice.required_fee_per_byte,
         confirmations_required: u8::try_from(config.invoice.confirmations_required).unwrap_or(u8::MAX),
         public_merchant_data: config.invoice.public_merchant_data,
+        trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
         limits: Limits {
             max_body_bytes: limits.max_body_bytes,
             max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
             max_sockets: limits.max_sockets,
             max_sockets_per_address: limits.max_sockets_per_address,
             verify_per_minute: limits.verify_per_minute,
             pay_per_minute: limits.pay_per_minute,
+            create_per_minute: limits.create_per_minute,
             header_timeout: limits.header_timeout,
             request_timeout: limits.request_timeout,
             idle_timeout: limits.idle_timeout,

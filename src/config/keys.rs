@@ -5,8 +5,8 @@ use std::{fmt::Write as _, time::Duration};
 use super::{
     sections::{Config, SharedOutputs},
     value::{
-        Endpoint, FilePath, Given, HttpUrl, Kind as _, Listen, Maybe, Rate, Span, Truth, UserName, Whole,
-        Word,
+        Endpoint, FilePath, Given, HttpUrl, Kind as _, Listen, Maybe, Networks, Rate, Span, Truth, UserName,
+        Whole, Word,
     },
 };
 use crate::bch::Network;
@@ -154,6 +154,11 @@ pub const KEYS: &[Key] = &[
     key!(http.public_url, PUBLIC_URL, "the same as the world sees it; without it, `http://` and `listen`"),
     key!(http.api_keys_file, Maybe(FilePath), "the merchants' keys, by their SHA-256"),
     key!(http.open_creation, Truth, "whether anybody may create invoices without a key"),
+    key!(
+        http.trusted_proxies,
+        Networks,
+        "the proxies whose `X-Forwarded-For` or `Forwarded` names the client"
+    ),
     key!(ops.listen, Listen, "where health, readiness and metrics are answered"),
     key!(
         jpp.signing_key_file,
@@ -193,14 +198,20 @@ pub const KEYS: &[Key] = &[
     key!(invoice.shared_outputs, SHARED, "what to do when two live invoices ask for the same output"),
     key!(invoice.public_merchant_data, Truth, "whether everybody may read `merchant_data`"),
     key!(invoice.retention, Span(seconds(0), days(36_500)), "how long an ended invoice stays in the indexes"),
-    key!(limits.max_body_bytes, Whole(262_144, 33_554_432), "the longest request body"),
+    key!(limits.max_body_bytes, Whole(262_144, 33_554_432), "the longest body of a creation"),
     key!(limits.max_connections, Whole(1, 1_000_000), "open HTTP connections, sockets not counted"),
+    key!(limits.max_connections_per_address, Whole(0, 1_000_000), "those of one client; 0 for no limit"),
     key!(limits.max_sockets, Whole(1, 1_000_000), "open sockets"),
-    key!(limits.max_sockets_per_address, Whole(0, 1_000_000), "open sockets of one address; 0 for no limit"),
+    key!(limits.max_sockets_per_address, Whole(0, 1_000_000), "open sockets of one client; 0 for no limit"),
     key!(limits.max_submissions, Whole(1, 1_000_000), "submissions and verifications under way at once"),
     key!(limits.max_open_claims, Whole(1, 10_000), "submissions for one invoice without the node's word"),
-    key!(limits.verify_per_minute, Whole(0, 1_000_000), "calls of `verify` by one address; 0 for no limit"),
-    key!(limits.pay_per_minute, Whole(0, 1_000_000), "calls of `pay` by one address; 0 for no limit"),
+    key!(limits.verify_per_minute, Whole(0, 1_000_000), "calls of `verify` by one client; 0 for no limit"),
+    key!(limits.pay_per_minute, Whole(0, 1_000_000), "calls of `pay` by one client; 0 for no limit"),
+    key!(
+        limits.create_per_minute,
+        Whole(0, 1_000_000),
+        "creations by one client or with one key; 0 for no limit"
+    ),
     key!(limits.header_timeout, Span(seconds(1), seconds(300)), "how long a request's head may take"),
     key!(limits.request_timeout, Span(seconds(1), seconds(300)), "how long a request may take in all"),
     key!(

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::bch::{FeeRate, Network};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -98,6 +100,8 @@ pub struct HttpConfig {
     pub api_keys_file: Option<PathBuf>,
     /// Whether anybody may create invoices, without a key.
     pub open_creation: bool,
+    /// The proxies whose word about a client's address counts.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[ops]`: what the operator reaches.
@@ -167,18 +171,22 @@ pub struct LimitsConfig {
     pub max_body_bytes: usize,
     /// Open HTTP connections, sockets not counted.
     pub max_connections: usize,
+    /// Open HTTP connections of one client, sockets not counted; 0 is no limit.
+    pub max_connections_per_address: usize,
     /// Open sockets.
     pub max_sockets: usize,
-    /// Open sockets of one address; 0 is no limit.
+    /// Open sockets of one client; 0 is no limit.
     pub max_sockets_per_address: usize,
     /// Submissions and verifications under way at once.
     pub max_submissions: usize,
     /// Submissions for one invoice that are on record and wait for the node's word.
     pub max_open_claims: u32,
-    /// Calls of `verify` by one address in a minute; 0 is no limit.
+    /// Calls of `verify`, and of JPP's `payment-request`, by one client in a minute; 0 is no limit.
     pub verify_per_minute: u32,
-    /// Calls of `pay` by one address in a minute; 0 is no limit.
+    /// Calls of `pay` by one client in a minute; 0 is no limit.
     pub pay_per_minute: u32,
+    /// Creations by one client, or by the holder of one key, in a minute; 0 is no limit.
+    pub create_per_minute: u32,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
     /// How long a request may take, from its head to its answer.
@@ -266,6 +274,7 @@ impl Default for HttpConfig {
             public_url: None,
             api_keys_file: None,
             open_creation: false,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -299,15 +308,17 @@ impl Default for LimitsConfig {
         Self {
             max_body_bytes: 1 << 20,
             max_connections: 4096,
+            max_connections_per_address: 64,
             max_sockets: 10_000,
             max_sockets_per_address: 100,
             max_submissions: 10_000,
             max_open_claims: 16,
             verify_per_minute: 120,
             pay_per_minute: 60,
+            create_per_minute: 600,
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            idle_timeout: MINUTE,
+            idle_timeout: Duration::from_secs(75),
         }
     }
 }

@@ -119,7 +119,11 @@ fn given(value: &DeValue<'_>) -> Given {
         DeValue::Float(number) => Given::Number(number.as_str().to_owned()),
         DeValue::Boolean(truth) => Given::Truth(*truth),
         DeValue::Datetime(_) => Given::Other("date"),
-        DeValue::Array(_) => Given::Other("list"),
+        DeValue::Array(entries) => {
+            let text = |entry: &DeValue<'_>| entry.as_str().map(str::to_owned);
+            let texts = entries.iter().map(|entry| text(entry.get_ref())).collect::<Option<Vec<_>>>();
+            texts.map_or(Given::Other("list of other things than texts"), Given::List)
+        }
         DeValue::Table(_) => Given::Other("table"),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{
     fmt::{Debug, Display},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
 use hyper::Uri;
+use ipnet::IpNet;
 
 use super::duration;
 use crate::bch::FeeRate;
@@ -27,6 +28,8 @@ pub(super) enum Given {
     Number(String),
     /// `true` or `false` in the file.
     Truth(bool),
+    /// A list of texts in the file.
+    List(Vec<String>),
     /// Something no key takes, by the name of its type.
     Other(&'static str),
 }
@@ -36,7 +39,7 @@ impl Given {
     fn text(&self) -> Result<&str, String> {
         match self {
             Self::Variable(text) | Self::Text(text) => Ok(text),
-            Self::Number(_) | Self::Truth(_) | Self::Other(_) => {
+            Self::Number(_) | Self::Truth(_) | Self::List(_) | Self::Other(_) => {
                 Err(format!("{} is not a text in quotes", self.quoted()))
             }
         }
@@ -46,7 +49,7 @@ impl Given {
     fn number(&self) -> Result<&str, String> {
         match self {
             Self::Variable(text) | Self::Number(text) => Ok(text),
-            Self::Text(_) | Self::Truth(_) | Self::Other(_) => {
+            Self::Text(_) | Self::Truth(_) | Self::List(_) | Self::Other(_) => {
                 Err(format!("{} is not a plain number", self.quoted()))
             }
         }
@@ -60,6 +63,7 @@ impl Given {
                 format!("`{short}`")
             }
             Self::Truth(truth) => format!("`{truth}`"),
+            Self::List(_) => "this list".to_owned(),
             Self::Other(kind) => format!("this {kind}"),
         }
     }
@@ -118,7 +122,7 @@ impl Kind for Truth {
             Given::Truth(truth) => Ok(*truth),
             Given::Variable(text) if text == "true" => Ok(true),
             Given::Variable(text) if text == "false" => Ok(false),
-            Given::Variable(_) | Given::Text(_) | Given::Number(_) | Given::Other(_) => {
+            Given::Variable(_) | Given::Text(_) | Given::Number(_) | Given::List(_) | Given::Other(_) => {
                 Err(format!("{} is neither", given.quoted()))
             }
         }
@@ -219,6 +223,40 @@ impl Kind for Listen {
 
     fn show(&self, value: &SocketAddr) -> Option<String> {
         Some(quote(value.to_string()))
+    }
+}
+
+/// Addresses and networks: a list in the file, parted by commas in a variable.
+pub(super) struct Networks;
+
+impl Kind for Networks {
+    type Value = Vec<IpNet>;
+
+    fn allowed(&self) -> String {
+        "a list of IP addresses and CIDR networks, in a variable parted by commas; \"\" for none".to_owned()
+    }
+
+    fn read(&self, given: &Given) -> Result<Vec<IpNet>, String> {
+        let entries: Vec<&str> = match given {
+            Given::List(entries) => entries.iter().map(String::as_str).collect(),
+            Given::Variable(text) | Given::Text(text) if text.is_empty() => Vec::new(),
+            Given::Variable(text) => text.split(',').collect(),
+            Given::Text(_) | Given::Number(_) | Given::Truth(_) | Given::Other(_) => {
+                return Err(format!("{} is not a list in brackets", given.quoted()));
+            }
+        };
+        let network = |entry: &str| {
+            let network = entry.trim().parse().or_else(|_| entry.trim().parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| {
+                format!("{} is neither an address nor a network", Given::Text(entry.to_owned()).quoted())
+            })
+        };
+        entries.into_iter().map(network).collect()
+    }
+
+    fn show(&self, value: &Vec<IpNet>) -> Option<String> {
+        let texts: Vec<String> = value.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| toml::Value::from(texts).to_string())
     }
 }
 

@@ -56,6 +56,7 @@ async fn main() -> Result<()> {
     fan_out(&*node, &mut purse, payments as usize)?;
     let settings = [
         ("JPPD_LIMITS__MAX_SOCKETS_PER_ADDRESS", "0"),
+        ("JPPD_LIMITS__MAX_CONNECTIONS_PER_ADDRESS", "0"),
         ("JPPD_INVOICE__DEFAULT_EXPIRY", "1d"),
         ("RUST_LOG", "warn"),
     ];

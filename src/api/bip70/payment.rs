@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     api::{
+        caller::Caller,
         reasons::Reason,
         settings::ApiSettings,
         state::Shared,
@@ -33,6 +34,7 @@ const MOST_SCRIPT: usize = 223;
 pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     statement: &Statement,
+    caller: Caller,
     body: Bytes,
 ) -> Result<Response, WalletFault> {
     let submission = {
@@ -41,7 +43,7 @@ pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
         let note = note(&payment, &shared.state.settings);
         submission(statement.invoice.id, &payment.transactions, note, None)
     };
-    shared.pay(submission).await.map_err(fault)?;
+    shared.pay(caller, submission).await.map_err(fault)?;
     let memo = Some("Thank you, the payment was received".to_owned());
     Ok(binary(ACK, &PaymentAck { payment: body, memo }))
 }
@@ -54,13 +56,14 @@ pub(in crate::api) async fn pay<S: View + Send + Sync + 'static>(
 pub(in crate::api) async fn verify<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     statement: &Statement,
+    caller: Caller,
     body: &Bytes,
 ) -> Result<Response, WalletFault> {
     let verification = PaymentVerification::decode(body.clone()).map_err(|_| WalletFault::unreadable())?;
     let weighted_size = usize::try_from(verification.weighted_size).ok();
     let transactions = [verification.unsigned_transaction];
     let submission = submission(statement.invoice.id, &transactions, PayerNote::default(), weighted_size);
-    shared.verify(submission).await.map_err(fault)?;
+    shared.verify(caller, submission).await.map_err(fault)?;
     let [transaction] = transactions;
     let payment = Payment { transactions: vec![transaction], ..Payment::default() };
     let memo = Some("Payment appears valid".to_owned());

@@ -26,6 +26,7 @@ use self::{
     document::{Options, Paid, PaidV1, Request, RequestV1, Verified, VerifiedV1},
 };
 use super::{
+    caller::Caller,
     reasons::Reason,
     state::{ApiState, Shared},
     submissions::transaction_of_hex,
@@ -80,10 +81,12 @@ pub(super) fn request<S>(
 pub(super) async fn verify<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     statement: &Statement,
-    body: &Bytes,
+    caller: Caller,
+    body: Bytes,
 ) -> Result<Response, WalletFault> {
-    let Payment { transaction, .. } = Payment::read(body)?;
-    would_be_taken(shared, statement.invoice.id, &transaction).await?;
+    let Payment { transaction, .. } = shared.parsed(&body, Payment::read).await??;
+    drop(body);
+    would_be_taken(shared, statement.invoice.id, caller, &transaction).await?;
     Ok(answer::signed(&shared.state, &Verified::new(&transaction)))
 }
 
@@ -95,10 +98,12 @@ pub(super) async fn verify<S: View + Send + Sync + 'static>(
 pub(super) async fn verify_v1<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     statement: &Statement,
-    body: &Bytes,
+    caller: Caller,
+    body: Bytes,
 ) -> Result<Response, WalletFault> {
-    let transaction = Proposal::read(body)?;
-    would_be_taken(shared, statement.invoice.id, &transaction).await?;
+    let transaction = shared.parsed(&body, Proposal::read).await??;
+    drop(body);
+    would_be_taken(shared, statement.invoice.id, caller, &transaction).await?;
     Ok(answer::signed(&shared.state, &VerifiedV1::new(&transaction)))
 }
 
@@ -110,10 +115,12 @@ pub(super) async fn verify_v1<S: View + Send + Sync + 'static>(
 pub(super) async fn pay<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     statement: &Statement,
-    body: &Bytes,
+    caller: Caller,
+    body: Bytes,
 ) -> Result<Response, WalletFault> {
-    let Payment { transaction, is_v1 } = Payment::read(body)?;
-    shared.pay(submission(statement.invoice.id, &transaction)).await.map_err(fault)?;
+    let Payment { transaction, is_v1 } = shared.parsed(&body, Payment::read).await??;
+    drop(body);
+    shared.pay(caller, submission(statement.invoice.id, &transaction)).await.map_err(fault)?;
     Ok(if is_v1 {
         answer::signed(&shared.state, &PaidV1::new(&transaction))
     } else {
@@ -124,9 +131,10 @@ pub(super) async fn pay<S: View + Send + Sync + 'static>(
 async fn would_be_taken<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     invoice: InvoiceId,
+    caller: Caller,
     transaction: &Submitted,
 ) -> Result<(), WalletFault> {
-    shared.verify(submission(invoice, transaction)).await.map_err(fault)
+    shared.verify(caller, submission(invoice, transaction)).await.map_err(fault)
 }
 
 fn submission(invoice: InvoiceId, submitted: &Submitted) -> Result<Submission, Reason> {

@@ -27,9 +27,11 @@ use std::{
 
 use parking_lot::RwLock;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use super::{ApiSettings, ApiState, Limits, ServeSettings, Stop, public_router, serve, signing::Signing};
+use super::{
+    ApiSettings, ApiState, Limits, ServeSettings, Stop, TrustedProxies, listen, public_router, serve,
+    signing::Signing,
+};
 use crate::{
     bch::{Address, FeeRate, Network, OutPoint, ScriptBuf, Transaction},
     engine::{Clock, CommitError, Engine, EngineSettings, Sightings, Storage},
@@ -122,7 +124,13 @@ impl Setup {
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             public_merchant_data: false,
-            limits: Limits { verify_per_minute: 0, pay_per_minute: 0, ..Limits::default() },
+            trusted_proxies: TrustedProxies::default(),
+            limits: Limits {
+                verify_per_minute: 0,
+                pay_per_minute: 0,
+                create_per_minute: 0,
+                ..Limits::default()
+            },
         };
         // Nobody listens there.
         let node_url = "http://127.0.0.1:1".to_owned();
@@ -178,12 +186,18 @@ impl Setup {
     async fn start(self) -> Server {
         let world = self.world();
         let limits = world.settings.limits;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let settings = ServeSettings::new(&limits, Duration::from_secs(5));
+        let proxies = world.settings.trusted_proxies.clone();
+        let settings = ServeSettings::new(&limits, proxies, Duration::from_secs(5));
         let serving = tokio::spawn(serve(listener, world.router(), settings, world.stop.clone()));
         Server { world, address, serving }
     }
+}
+
+/// Trusts no proxy, and knows no key.
+fn nobody() -> super::caller::Identification {
+    super::caller::Identification { proxies: TrustedProxies::default(), keys: Arc::new(|_| None) }
 }
 
 /// Everything behind the interface.

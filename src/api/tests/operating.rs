@@ -91,7 +91,8 @@ fn a_panic_costs_one_request() {
             panic!("a test panics on purpose");
         }
     });
-    let router = frame::public(Router::new().route("/boom", boom), std::time::Duration::from_secs(1));
+    let second = std::time::Duration::from_secs(1);
+    let router = frame::public(Router::new().route("/boom", boom), second, super::nobody());
     let answer =
         metrics::with_local_recorder(&recorder, || runtime.block_on(ask(&router, "GET", "/boom", b"", &[])));
     assert_eq!(answer.expect(500), json!({"detail": "A server error occurred."}));

@@ -287,3 +287,42 @@ async fn a_slow_reader_is_told_where_to_go_on() {
         assert_eq!(event(&mut resumed).await["n"], n);
     }
 }
+
+/// Nothing that a client sends is needed but a pong now and then: one that sends much only makes work.
+#[tokio::test]
+async fn a_client_that_sends_too_much_is_closed() {
+    let server = Setup::new().start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    for flood in
+        [Message::text("x"), Message::Ping("x".as_bytes().into()), Message::Pong("x".as_bytes().into())]
+    {
+        let mut modest = open(&server, &id, "").await;
+        for _ in 0..10 {
+            modest.send(flood.clone()).await.unwrap();
+        }
+        let mut socket = open(&server, &id, "").await;
+        for _ in 0..11 {
+            // The end may come first.
+            let _ = socket.send(flood.clone()).await;
+        }
+        let (code, reason) = loop {
+            match next(&mut socket).await {
+                Message::Close(Some(CloseFrame { code, reason })) => {
+                    break (u16::from(code), reason.to_string());
+                }
+                Message::Pong(_) | Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((code, reason.as_str()), (1008, "too many messages"));
+        let ended = timeout(Duration::from_millis(300), async {
+            loop {
+                match modest.next().await {
+                    Some(Ok(Message::Pong(_) | Message::Ping(_))) => {}
+                    other => break other,
+                }
+            }
+        });
+        assert!(ended.await.is_err());
+    }
+}

@@ -62,9 +62,7 @@ impl WalletFault {
 
     /// The address sent too many requests.
     pub(in crate::api) fn throttled(wait: Duration) -> Self {
-        let text = "Too many requests. Please try again in a moment";
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        Self { status, retry_after: Some(whole_seconds(wait)), ..Self::bad("throttled", text) }
+        Reason::throttled(wait).into()
     }
 
     /// A fault of ours.
@@ -79,6 +77,7 @@ impl WalletFault {
             Class::NotFound => (StatusCode::NOT_FOUND, None),
             Class::Refused => (StatusCode::BAD_REQUEST, None),
             Class::Inputs => (inputs, None),
+            Class::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, Some(whole_seconds(wait))),
             Class::Away { retry_after } => (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after)),
         };
         Self { status, code: reason.code, text: reason.text, retry_after }
@@ -137,6 +136,11 @@ impl From<BadBody> for WalletFault {
                 ..Self::bad("too_large", format!("The payment has more than {most} bytes"))
             },
             BadBody::BrokenOff => Self::bad("broken_off", "The payment broke off on its way"),
+            BadBody::TooSlow => Self {
+                status: StatusCode::REQUEST_TIMEOUT,
+                ..Self::bad("too_slow", "The payment did not arrive in time. Please try again")
+            },
+            BadBody::NoRoom => Reason::busy().into(),
         }
     }
 }

@@ -33,7 +33,7 @@
 mod fault;
 mod qr;
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
@@ -47,11 +47,11 @@ pub(super) use fault::WalletFault;
 
 use super::{
     bip70, bitpay,
-    limits::Rate,
+    caller::Caller,
     media::{Accept, content_type},
     page,
     reasons::Reason,
-    state::{Peer, Shared},
+    state::{MOST_SUBMISSION, Shared},
     watchtower::{Fault, both, invoice_id, reading, show_invoice},
 };
 use crate::{
@@ -69,6 +69,9 @@ const PATHS: [&str; 7] = [
     "/api/jpp/i/bitpay/{id}",
     "/api/jpp/invoices/{id}",
 ];
+
+/// The largest body of JPP's `payment-request`, in bytes: a wallet names a chain and a currency in it.
+const MOST_SELECTION: usize = 4096;
 
 /// The routes of the invoice's URL.
 pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>> {
@@ -174,35 +177,34 @@ fn names_json(name: &str, query: &str) -> bool {
 async fn take<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
     Name(name): Name,
-    Peer(address): Peer,
+    caller: Caller,
     request: Request,
 ) -> Response {
     let headers = request.headers().clone();
     let take = async || {
         let media_type = content_type(&headers);
-        let rate = match media_type.as_str() {
-            bitpay::REQUEST => None,
+        let (rate, most) = match media_type.as_str() {
+            bitpay::REQUEST => (&shared.request_rate, MOST_SELECTION),
             bitpay::VERIFICATION
             | bitpay::VERIFICATION_V1
             | bip70::VERIFICATION
-            | bip70::VERIFICATION_TOO => Some(&shared.verify_rate),
-            bitpay::PAYMENT | bip70::PAYMENT => Some(&shared.pay_rate),
+            | bip70::VERIFICATION_TOO => (&shared.verify_rate, MOST_SUBMISSION),
+            bitpay::PAYMENT | bip70::PAYMENT => (&shared.pay_rate, MOST_SUBMISSION),
             _ => return Err(WalletFault::unsupported_content_type()),
         };
-        rate.map_or(Ok(()), |rate: &Rate| rate.take(address, Instant::now()))
-            .map_err(WalletFault::throttled)?;
+        caller.take(rate).map_err(WalletFault::throttled)?;
         let statement = find(&shared, &name).await?;
-        let body = shared.whole_body(request).await?;
+        let body = shared.whole_body(request, most).await?;
         match media_type.as_str() {
             bitpay::REQUEST => {
                 must_be_payable(&statement, shared.state.engine.now())?;
                 bitpay::request(&shared.state, &statement, &body)
             }
-            bitpay::VERIFICATION => bitpay::verify(&shared, &statement, &body).await,
-            bitpay::VERIFICATION_V1 => bitpay::verify_v1(&shared, &statement, &body).await,
-            bitpay::PAYMENT => bitpay::pay(&shared, &statement, &body).await,
-            bip70::PAYMENT => bip70::pay(&shared, &statement, body).await,
-            _ => bip70::verify(&shared, &statement, &body).await,
+            bitpay::VERIFICATION => bitpay::verify(&shared, &statement, caller, body).await,
+            bitpay::VERIFICATION_V1 => bitpay::verify_v1(&shared, &statement, caller, body).await,
+            bitpay::PAYMENT => bitpay::pay(&shared, &statement, caller, body).await,
+            bip70::PAYMENT => bip70::pay(&shared, &statement, caller, body).await,
+            _ => bip70::verify(&shared, &statement, caller, &body).await,
         }
     };
     take().await.unwrap_or_else(|fault| fault.answer(&headers))

@@ -14,7 +14,7 @@ use super::{
     request::JSON_TYPES,
 };
 use crate::{
-    api::state::Shared,
+    api::state::{MOST_SUBMISSION, Shared},
     bch::{OutPoint, Txid},
     ledger::Action,
 };
@@ -26,7 +26,7 @@ pub(super) async fn assign<S: Send + Sync + 'static>(
     request: Request,
 ) -> Result<Response, Fault> {
     let merchant = shared.merchant_required(request.headers())?;
-    let body = shared.body(request, &JSON_TYPES).await?;
+    let body = shared.body(request, &JSON_TYPES, MOST_SUBMISSION).await?;
     let mut form = Form::of_body(&body)?;
     let txid = form.required("txid", |value| {
         text(value)?

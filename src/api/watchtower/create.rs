@@ -1,6 +1,6 @@
 //! `POST /jpp/invoices/`: a new invoice.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     api::{
+        caller::Caller,
         document::{InvoiceDocument, View as DocumentView},
         state::Shared,
     },
@@ -37,6 +38,7 @@ const BLIND_RETRY: u64 = 10;
 /// Registers an invoice. It is on disk, and watched for, before this is answered.
 pub(super) async fn create<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
     let settings = &shared.state.settings;
@@ -47,8 +49,9 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
             return Err(Fault::Unauthorized("Authentication credentials were not provided."));
         }
     };
+    shared.create_rate.take(caller.holder(), 1, Instant::now()).map_err(Fault::Throttled)?;
     let key = idempotency_key(request.headers())?;
-    let body = shared.body(request, &CREATION_TYPES).await?;
+    let body = shared.body(request, &CREATION_TYPES, settings.limits.max_body_bytes).await?;
     let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&body).into() });
     let answer = |statement: &Statement| json(StatusCode::CREATED, &InvoiceDocument::new(statement, view));
 
@@ -63,7 +66,9 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
     }
 
     let fee_rate = default_fee_rate(settings.fee_rate, shared.state.health.relay_fee());
-    let draft = draft(&body, settings, fee_rate, shared.state.engine.now())?;
+    let (state, now) = (shared.clone(), shared.state.engine.now());
+    let draft = shared.parsed(&body, move |body| draft(body, &state.state.settings, fee_rate, now)).await??;
+    drop(body);
     if !shared.state.health.may_create() {
         let text =
             "The Bitcoin Cash node is not being followed at the moment, so a payment would not be seen.";

@@ -48,6 +48,12 @@ pub(in crate::api) enum Fault {
     /// The body is of a type that is not read here: the client's fault.
     #[error("Unsupported media type \"{0}\" in request.")]
     UnsupportedMediaType(String),
+    /// The body has a content coding: the client's fault.
+    #[error("Unsupported content coding in request: send the body as it is.")]
+    ContentCoding,
+    /// The body has a transfer coding other than `chunked`: not implemented.
+    #[error("Unsupported transfer coding in request: chunked alone is understood.")]
+    OtherTransferCoding,
     /// This resource is a WebSocket, and the request does not ask for one.
     #[error("This is a WebSocket: connect to it with one.")]
     UpgradeRequired,
@@ -111,13 +117,16 @@ impl Fault {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) | Self::ContentCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::OtherTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::Body(BadBody::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BadBody::BrokenOff) => StatusCode::BAD_REQUEST,
-            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowBody | Self::Body(BadBody::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Away { .. } | Self::TookTooLong => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Away { .. } | Self::TookTooLong | Self::Body(BadBody::NoRoom) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -129,7 +138,7 @@ impl Fault {
         if let Self::Away { retry_after, .. } = self {
             return Some(*retry_after);
         }
-        matches!(self, Self::TookTooLong).then_some(2)
+        matches!(self, Self::TookTooLong | Self::Body(BadBody::NoRoom)).then_some(2)
     }
 
     /// What is answered, but for the headers.

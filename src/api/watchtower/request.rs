@@ -46,10 +46,11 @@ pub(super) const CREATION_TYPES: [&str; 3] =
 pub(super) const JSON_TYPES: [&str; 1] = ["application/json"];
 
 impl<S: Send + Sync + 'static> Shared<S> {
-    /// The body of a request, if it is of one of these types. A request without a body has an empty one of any type.
-    pub(super) async fn body(&self, request: Request, types: &[&str]) -> Result<Bytes, Fault> {
+    /// The body of a request of at most `most` bytes, if it is of one of these types. A request without a body has an
+    /// empty one of any type.
+    pub(super) async fn body(&self, request: Request, types: &[&str], most: usize) -> Result<Bytes, Fault> {
         let media_type = content_type(request.headers());
-        let body = self.whole_body(request).await?;
+        let body = self.whole_body(request, most).await?;
         if !body.is_empty() && !types.contains(&media_type.as_str()) {
             return Err(Fault::UnsupportedMediaType(media_type));
         }

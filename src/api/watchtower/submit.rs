@@ -2,7 +2,7 @@
 //!
 //! Neither wants a key, and neither looks at one: who pays is no business of ours.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     body::Bytes,
@@ -20,10 +20,11 @@ use super::{
 };
 use crate::{
     api::{
+        caller::Caller,
         document::{InvoiceDocument, View as DocumentView},
         limits::Rate,
         reasons::{Class, Reason},
-        state::{Peer, Shared},
+        state::{MOST_SUBMISSION, Shared},
         submissions::transaction_of_hex,
     },
     invoice::{InvoiceId, PayerNote, Via},
@@ -35,12 +36,13 @@ use crate::{
 pub(super) async fn verify<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
     InvoiceName(invoice): InvoiceName,
-    peer: Peer,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
-    let body = taken(&shared, &shared.verify_rate, invoice, peer, request).await?;
-    let raw = for_verification(&body)?;
-    match shared.verify(submission(invoice, &raw, PayerNote::default())).await {
+    let body = taken(&shared, &shared.verify_rate, invoice, caller, request).await?;
+    let raw = shared.parsed(&body, for_verification).await??;
+    drop(body);
+    match shared.verify(caller, submission(invoice, &raw, PayerNote::default())).await {
         Ok(()) => Ok(json(StatusCode::OK, &json!({"valid": true}))),
         Err(reason) => Err(fault(reason, Fault::NotValid)),
     }
@@ -50,12 +52,14 @@ pub(super) async fn verify<S: View + Send + Sync + 'static>(
 pub(super) async fn pay<S: View + Send + Sync + 'static>(
     State(shared): State<Arc<Shared<S>>>,
     InvoiceName(invoice): InvoiceName,
-    peer: Peer,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Fault> {
-    let body = taken(&shared, &shared.pay_rate, invoice, peer, request).await?;
-    let (raw, note) = for_payment(&body, &shared.state.settings)?;
-    let paid = shared.pay(submission(invoice, &raw, note)).await;
+    let body = taken(&shared, &shared.pay_rate, invoice, caller, request).await?;
+    let state = shared.clone();
+    let (raw, note) = shared.parsed(&body, move |body| for_payment(body, &state.state.settings)).await??;
+    drop(body);
+    let paid = shared.pay(caller, submission(invoice, &raw, note)).await;
     paid.map_err(|reason| fault(reason, |text| Complaint::whole(text).into()))?;
     let statement = shared.statement(invoice).await?;
     let view = DocumentView::of_public(&shared.state.settings);
@@ -67,12 +71,12 @@ async fn taken<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     rate: &Rate,
     invoice: InvoiceId,
-    Peer(address): Peer,
+    caller: Caller,
     request: Request,
 ) -> Result<Bytes, Fault> {
-    rate.take(address, Instant::now()).map_err(Fault::Throttled)?;
+    caller.take(rate).map_err(Fault::Throttled)?;
     shared.must_exist(invoice).await?;
-    shared.body(request, &JSON_TYPES).await
+    shared.body(request, &JSON_TYPES, MOST_SUBMISSION).await
 }
 
 fn submission(invoice: InvoiceId, raw: &str, note: PayerNote) -> Result<Submission, Reason> {
@@ -85,6 +89,7 @@ fn fault(reason: Reason, refused: impl FnOnce(String) -> Fault) -> Fault {
     match reason.class {
         Class::NotFound => Fault::NotFound,
         Class::Refused | Class::Inputs => refused(words(reason)),
+        Class::Throttled(wait) => Fault::Throttled(wait),
         Class::Away { retry_after } => Fault::Away { retry_after, text: reason.text },
     }
 }

@@ -50,6 +50,7 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.http.public_url(), "http://127.0.0.1:8090");
     assert_eq!(config.http.api_keys_file, None);
     assert!(!config.http.open_creation);
+    assert_eq!(config.http.trusted_proxies, []);
     assert_eq!(config.jpp.signing_key_file, None);
     assert_eq!(config.jpp.signatures_folder, None);
     assert_eq!(config.bip70.certificate_file, None);
@@ -67,15 +68,17 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.invoice.retention, 90 * day);
     assert_eq!(config.limits.max_body_bytes, 1_048_576);
     assert_eq!(config.limits.max_connections, 4096);
+    assert_eq!(config.limits.max_connections_per_address, 64);
     assert_eq!(config.limits.max_sockets, 10_000);
     assert_eq!(config.limits.max_sockets_per_address, 100);
     assert_eq!(config.limits.max_submissions, 10_000);
     assert_eq!(config.limits.max_open_claims, 16);
     assert_eq!(config.limits.verify_per_minute, 120);
     assert_eq!(config.limits.pay_per_minute, 60);
+    assert_eq!(config.limits.create_per_minute, 600);
     assert_eq!(config.limits.header_timeout, minute / 6);
     assert_eq!(config.limits.request_timeout, minute / 2);
-    assert_eq!(config.limits.idle_timeout, minute);
+    assert_eq!(config.limits.idle_timeout, minute * 5 / 4);
 }
 
 /// The file that is delivered says what holds without it, and names every key.
@@ -101,6 +104,28 @@ fn the_delivered_file_is_the_defaults() {
     }
     let login = ("JPPD_NODE__RPC_COOKIE_FILE", "/c");
     assert!(parse(&text, &[login]).is_ok());
+}
+
+#[test]
+fn trusted_proxies_are_addresses_and_networks() {
+    let read = |text: &str, variables: &[(&str, &str)]| {
+        let loaded = parse(&format!("{LOGIN}[http]\n{text}"), variables).unwrap();
+        let shown = loaded.show();
+        let again = parse(&shown, &[]).unwrap().config;
+        assert_eq!(again.http.trusted_proxies, loaded.config.http.trusted_proxies, "{shown}");
+        loaded.config.http.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let list = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\", \"fd00::/8\"]\n";
+    assert_eq!(read(list, &[]), ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]);
+    assert_eq!(read("trusted_proxies = []\n", &[]), [""; 0]);
+    assert_eq!(read("trusted_proxies = \"\"\n", &[]), [""; 0]);
+    assert_eq!(read(list, &[("JPPD_HTTP__TRUSTED_PROXIES", "")]), [""; 0]);
+    let variable = ("JPPD_HTTP__TRUSTED_PROXIES", "::1, 192.0.2.0/24");
+    assert_eq!(read(list, &[variable]), ["::1/128", "192.0.2.0/24"]);
+    for wrong in ["\"127.0.0.1\"", "[\"localhost\"]", "[\"10.0.0.0/33\"]", "[127]", "[[\"::1\"]]", "true"] {
+        let text = format!("{LOGIN}[http]\ntrusted_proxies = {wrong}\n");
+        refused(&text, &[], &["http.trusted_proxies", "a list of IP addresses and CIDR networks"]);
+    }
 }
 
 #[test]
