@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-systemd sim sim-race bench load build install-deps \
+.PHONY: help demo test test-systemd sim sim-race bench load load-slow build install-deps \
 	stage-format stage-unit-file stage-lints stage-documentation stage-configuration stage-tests
 
 CARGO := scripts/with-rocksdb cargo
@@ -97,3 +97,9 @@ load: install-deps ## transactions at a given rate, and how long their events ta
 	@$(CARGO) build --release --locked --workspace --bins
 	$(call stage,load)
 	@$(TARGET)/release/load $(ARGS)
+
+load-slow: install-deps ## 10,000 slow connections of each kind, and what an honest client notices; ARGS=--help
+	$(call stage,build)
+	@$(CARGO) build --release --locked --workspace --bins
+	$(call stage,slow connections)
+	@$(TARGET)/release/slow $(ARGS)
