@@ -213,7 +213,6 @@ impl<'a> InvoiceDocument<'a> {
         let standing = statement.standing();
         let settlement = standing.settlement.as_ref();
         let merchant_data = invoice.merchant_data.as_ref().filter(|_| view.merchant_data);
-        let live_and_late = |credit: &Credit| credit.state.is_live() && credit.late;
         Self {
             payment_id: invoice.id.to_string(),
             payment_url: payment_url(&view.settings.public_url, invoice.id),
@@ -234,10 +233,7 @@ impl<'a> InvoiceDocument<'a> {
             confirmations: settlement.map_or(0, |settlement| settlement.confirmations),
             confirmations_required: invoice.confirmations_required,
             zero_conf: invoice.zero_conf.as_ref().map(ZeroConfDocument::from),
-            late: match settlement {
-                Some(settlement) => settlement.late,
-                None => statement.credits.iter().any(live_and_late),
-            },
+            late: settlement.map_or(standing.late, |settlement| settlement.late),
             shared: statement.state.shared,
             ambiguous: statement.state.ambiguous,
             double_spend: statement.state.double_spend.name(),

@@ -9,12 +9,10 @@ use super::{AuditError, Finding, Report};
 use crate::{
     bch::{BlockHash, ScriptBuf, ScriptHash, Txid},
     engine::Sightings,
-    invoice::{CreditState, Level, Standing},
+    invoice::{CreditState, Level, Paid},
     ledger::{
         self, ReadError, Reads, View,
-        tables::{
-            Blocks, Chain, Counters, Credits, CreditsOf, InvoiceRecord, Scripts, Transactions, Unassigned,
-        },
+        tables::{Blocks, Chain, Counters, Credits, InvoiceRecord, Scripts, Transactions, Unassigned},
     },
     node::{Reply, Request, Snapshot, UnspentCoin},
 };
@@ -93,7 +91,7 @@ impl Audit {
         }
     }
 
-    /// Reads every open and paid invoice with its credits, and computes its standing anew.
+    /// Reads every open and paid invoice with its credits, and computes anew what it is paid.
     fn read_books<V: View>(&mut self, view: &V) -> Result<(), ReadError> {
         let mut blocks = BTreeSet::new();
         ledger::each_open_or_paid(view, |record| {
@@ -115,10 +113,7 @@ impl Audit {
         view: &V,
     ) -> Result<(), ReadError> {
         let id = record.invoice.id;
-        let mut credits = Vec::new();
-        for (_, outpoint) in Reads::<CreditsOf>::range(view, (id, 0)..=(id, u64::MAX), usize::MAX)? {
-            credits.extend(Reads::<Credits>::get(view, &outpoint)?);
-        }
+        let credits = ledger::credits_after(view, id, 0, usize::MAX)?;
         for credit in &credits {
             match credit.state {
                 CreditState::Held | CreditState::Mempool => {
@@ -131,10 +126,11 @@ impl Audit {
             }
             self.report.payments += 1;
         }
-        let tip = Reads::<Counters>::get(view, &())?.and_then(|meta| meta.tip).map(|(height, _)| height);
-        let standing = Standing::of(&record.invoice, record.state.phase, &credits, tip);
+        let paid = Paid::of(&record.invoice, &credits);
         // How deep a settlement is changes with every block; whether there is one does not.
-        if standing.settlement.is_some() != (record.state.level >= Level::Paid) {
+        let is_settled = paid.settling.completed.is_some();
+        let is_right = record.paid.as_ref().is_none_or(|on_record| *on_record == paid);
+        if !is_right || is_settled != (record.state.level >= Level::Paid) {
             self.report.findings.insert(Finding::Standing { invoice: id });
         }
         Ok(())

@@ -57,6 +57,10 @@ where
     ) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
         Reads::<T>::range(&*self.view.read(), keys, limit)
     }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+        Reads::<T>::last(&*self.view.read(), keys, limit)
+    }
 }
 
 impl Storage for Memory {

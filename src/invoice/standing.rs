@@ -1,10 +1,7 @@
 //! Where the credits leave an invoice: a pure function.
 
-use super::{Credit, CreditState, Invoice, Phase, RequiredOutput, Timestamp, Via, matching::is_satisfied_by};
+use super::{Credit, Invoice, Paid, Phase, RequiredOutput, Timestamp, Via, matching::is_satisfied_by};
 use crate::bch::{Token, Txid};
-
-/// Confirmations are counted up to here; more than that nobody asks for.
-const MOST_CONFIRMATIONS: u32 = 100;
 
 /// The word that says it all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +63,7 @@ impl OutputStanding {
 /// satisfied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// Their transactions, each once, in that order.
+    /// Their transactions, each once, in that order; the first [`MOST_NAMED`](super::MOST_NAMED).
     pub txids: Vec<Txid>,
     /// The transaction that completed it.
     pub completed_by: Txid,
@@ -76,7 +73,7 @@ pub struct Settlement {
     pub via: Via,
     /// Whether one of them was late; whatever settles a withdrawn invoice is.
     pub late: bool,
-    /// The least confirmations of its transactions, counted to 100.
+    /// The least confirmations of its transactions, counted to 100; more than that nobody can ask for.
     pub confirmations: u32,
     /// Whether all of them are in a block.
     pub in_blocks: bool,
@@ -95,6 +92,8 @@ pub struct Standing {
     pub overpaid: u64,
     /// Satoshis missing, output by output.
     pub underpaid: u64,
+    /// Whether one of the credits that settle it, or will once there are enough, was late.
+    pub late: bool,
     /// What settles it, if it is settled.
     pub settlement: Option<Settlement>,
 }
@@ -103,88 +102,7 @@ impl Standing {
     /// The standing of an invoice in `phase`, with its credits in the order of crediting, under a chain of this
     /// height.
     pub fn of(invoice: &Invoice, phase: Phase, credits: &[Credit], tip_height: Option<u32>) -> Self {
-        Self::counting(CreditState::is_live, invoice, phase, credits, tip_height)
-    }
-
-    /// The standing that it would have if what is held counted too: what comes next is for what is missing even then.
-    pub fn with_held(invoice: &Invoice, credits: &[Credit]) -> Self {
-        Self::counting(CreditState::is_there, invoice, Phase::Open, credits, None)
-    }
-
-    fn counting(
-        counts: fn(CreditState) -> bool,
-        invoice: &Invoice,
-        phase: Phase,
-        credits: &[Credit],
-        tip_height: Option<u32>,
-    ) -> Self {
-        let mut outputs = vec![OutputStanding::default(); invoice.outputs.len()];
-        let mut settling: Vec<&Credit> = Vec::new();
-        let mut settled = false;
-        for credit in credits.iter().filter(|credit| counts(credit.state)) {
-            let index = usize::from(credit.output);
-            let (Some(required), Some(output)) = (invoice.outputs.get(index), outputs.get_mut(index)) else {
-                continue;
-            };
-            output.count(required, credit.satoshis, credit.token.as_ref());
-            if !settled {
-                settling.push(credit);
-                settled = outputs.iter().all(|output| output.satisfied);
-            }
-        }
-        // Tokens of an output that stays unsatisfied are not over, they are not enough.
-        for output in outputs.iter_mut().filter(|output| !output.satisfied) {
-            output.token_overpaid = 0;
-        }
-        let settlement = if settled { Settlement::of(phase, &settling, tip_height) } else { None };
-        let sum = |part: fn(u64, u64) -> u64| {
-            invoice.outputs.iter().zip(&outputs).fold(0u64, |sum, (required, output)| {
-                sum.saturating_add(part(required.satoshis, output.credited))
-            })
-        };
-        let status = match (phase, &settlement) {
-            (Phase::Cancelled { .. }, _) => Status::Cancelled,
-            (_, Some(settlement))
-                if settlement.confirmations >= u32::from(invoice.confirmations_required) =>
-            {
-                Status::Confirmed
-            }
-            (_, Some(_)) => Status::Paid,
-            (Phase::Expired { .. }, None) => Status::Expired,
-            (Phase::Open, None) => Status::Pending,
-        };
-        Self {
-            status,
-            amount_paid: sum(|_, credited| credited),
-            overpaid: sum(|required, credited| credited.saturating_sub(required)),
-            underpaid: sum(|required, credited| required.saturating_sub(credited)),
-            outputs,
-            settlement,
-        }
-    }
-}
-
-impl Settlement {
-    fn of(phase: Phase, settling: &[&Credit], tip_height: Option<u32>) -> Option<Self> {
-        let completing = settling.last()?;
-        let mut txids = Vec::with_capacity(settling.len());
-        for credit in settling {
-            if !txids.contains(&credit.outpoint.txid) {
-                txids.push(credit.outpoint.txid);
-            }
-        }
-        let confirmations =
-            settling.iter().map(|credit| credit.state.confirmations(tip_height)).min().unwrap_or(0);
-        Some(Self {
-            txids,
-            completed_by: completing.outpoint.txid,
-            paid_at: completing.live_since.unwrap_or(completing.first_seen),
-            via: completing.via,
-            // Nothing counted when it was withdrawn, so all that counts now began to count after that.
-            late: matches!(phase, Phase::Cancelled { .. }) || settling.iter().any(|credit| credit.late),
-            confirmations: confirmations.min(MOST_CONFIRMATIONS),
-            in_blocks: settling.iter().all(|credit| matches!(credit.state, CreditState::Confirmed { .. })),
-        })
+        Paid::of(invoice, credits).standing(invoice, phase, tip_height)
     }
 }
 
@@ -195,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         bch::{BlockHash, Category, FeeRate, OutPoint, ScriptBuf, Token},
-        invoice::{InvoiceId, Merchant, Order, RequiredOutput, Risk},
+        invoice::{CreditState, InvoiceId, Merchant, Order, RequiredOutput, Risk},
     };
 
     fn invoice(required: &[(u64, Option<u64>)]) -> Invoice {
@@ -280,7 +198,7 @@ mod tests {
     fn only_live_credits_count() {
         let invoice = invoice(&[(1000, None)]);
         for state in [CreditState::Seen, CreditState::Held, CreditState::Lost] {
-            let held = Standing::with_held(&invoice, &[credit(1, 0, 1000, state)]).settlement.is_some();
+            let held = Paid::of(&invoice, &[credit(1, 0, 1000, state)]).is_settled_with_held();
             assert_eq!(held, state == CreditState::Held);
             let standing = of(&invoice, &[credit(1, 0, 1000, state)]);
             assert_eq!((standing.status, standing.amount_paid), (Status::Pending, 0));

@@ -121,36 +121,30 @@ pub struct Statement {
     pub invoice: Invoice,
     /// What changed since.
     pub state: InvoiceState,
-    /// Its credits, in the order of crediting.
+    /// Its credits in the order of crediting; of more than [`Statement::MOST_CREDITS`] the settling ones first, then the
+    /// newest.
     pub credits: Vec<Credit>,
+    /// How many credits it has.
+    pub total: u64,
     /// What the payer said with the transaction that completed the settlement.
     pub note: PayerNote,
     /// The height of the chain at that moment, once one is known.
     pub tip_height: Option<u32>,
-    /// Where all of its credits left it, if `credits` are not all of them: what is kept for good is kept short, and
-    /// half of the credits would tell another story.
+    /// Where all of its credits left it, if `credits` are not all of them: half of the credits would tell another story.
     pub abridged: Option<Box<Standing>>,
 }
 
 impl Statement {
+    /// How many credits it shows at most. Anybody can send dust to a script: neither an answer nor an event may become as
+    /// long as that.
+    pub const MOST_CREDITS: usize = 100;
+
     /// Where that leaves it.
     pub fn standing(&self) -> Standing {
         if let Some(standing) = &self.abridged {
             return Standing::clone(standing);
         }
         Standing::of(&self.invoice, self.state.phase, &self.credits, self.tip_height)
-    }
-
-    /// Leaves out all but the first `most` credits, and what it says of them stays true.
-    pub fn abridge(&mut self, most: usize) {
-        if self.credits.len() > most {
-            let mut standing = self.standing();
-            if let Some(settlement) = &mut standing.settlement {
-                settlement.txids.truncate(most);
-            }
-            self.abridged = Some(Box::new(standing));
-            self.credits.truncate(most);
-        }
     }
 
     /// One of its credits.

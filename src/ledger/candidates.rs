@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     bch::{Category, Output, Token, Transaction},
-    invoice::{FirstSeen, InvoiceId, Order, OutputStanding, Phase, Standing, Via, assign_exactly},
+    invoice::{FirstSeen, InvoiceId, Order, OutputStanding, Phase, Via, assign_exactly},
 };
 
 /// How many of the invoices that ask for exactly one output are looked at for one whose whole set fits. They are
@@ -303,8 +303,8 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    /// The standing of each required output, with what is held. The credits of an invoice are read once for a
-    /// transaction, however many outputs it has and however many credits there are.
+    /// The standing of each required output, with what is held, and with those outputs of the transaction that found their
+    /// place.
     fn standing_of<'r>(
         &self,
         reached: &'r mut Reached,
@@ -312,10 +312,7 @@ impl<V: View> Scribe<'_, V> {
     ) -> Result<&'r mut Vec<OutputStanding>, ReadError> {
         Ok(match reached.entry(record.invoice.id) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let credits = self.credits_of(record.invoice.id)?;
-                unknown.insert(Standing::with_held(&record.invoice, &credits).outputs)
-            }
+            Entry::Vacant(unknown) => unknown.insert(self.paid(record)?.with_held),
         })
     }
 }

@@ -8,7 +8,7 @@ use super::{
         IdempotencyRecord, InvoiceRecord, Invoices, Retirements, ScriptRecord, Scripts, Window,
     },
 };
-use crate::invoice::{Draft, Invoice, InvoiceId, InvoiceState, Merchant, Order, Statement};
+use crate::invoice::{Draft, Invoice, InvoiceId, InvoiceState, Merchant, Order, Paid, Statement};
 
 impl<V: View> Scribe<'_, V> {
     pub(super) fn create(&mut self, creation: Creation) -> Result<Created, ReadError> {
@@ -43,8 +43,12 @@ impl<V: View> Scribe<'_, V> {
         for (_, other) in &sharing {
             self.mark_shared(*other)?;
         }
-        let mut record = InvoiceRecord { invoice, state: InvoiceState::new(!sharing.is_empty()) };
-        self.tell(&mut record, &[], EventKind::InvoiceCreated, None)?;
+        let mut record = InvoiceRecord {
+            state: InvoiceState::new(!sharing.is_empty()),
+            paid: Some(Paid::nothing(&invoice)),
+            invoice,
+        };
+        self.tell(&mut record, EventKind::InvoiceCreated, None)?;
         let statement = self.statement(&record)?;
         self.put_invoice(None, record, false)?;
         Ok(Created::Registered(statement))

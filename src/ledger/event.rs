@@ -102,8 +102,7 @@ pub enum Subject {
     Invoice {
         /// The event's number among those of the invoice, from 1, without a gap.
         n: u64,
-        /// The invoice, as it stood then; of its credits at most the first
-        /// [`MOST_CREDITS_IN_AN_EVENT`].
+        /// The invoice, as it stood then; of its credits at most [`MOST_CREDITS_IN_AN_EVENT`].
         statement: Box<Statement>,
     },
     /// A payment that no invoice could be found for.
@@ -115,9 +114,8 @@ pub enum Subject {
     },
 }
 
-/// How many credits an event keeps of its invoice. A stranger who sends a thousand small payments to one address
-/// must not make every event of that invoice a thousand credits long.
-pub const MOST_CREDITS_IN_AN_EVENT: usize = 100;
+/// How many credits an event keeps of its invoice: as many as an answer shows.
+pub const MOST_CREDITS_IN_AN_EVENT: usize = Statement::MOST_CREDITS;
 
 impl Event {
     /// The invoice it is about, and its number there.

@@ -110,8 +110,7 @@ impl<V: View> Scribe<'_, V> {
             }
         }
         credit.state = is;
-        self.put_credit(credit);
-        Ok(())
+        self.put_credit(credit)
     }
 
     /// Notes what the node says of a transaction; what waited for that alone counts from now on.
@@ -121,7 +120,7 @@ impl<V: View> Scribe<'_, V> {
         for mut credit in self.credits_in(txid, record.outputs)? {
             if credit.risk.score != score {
                 credit.risk.score = score;
-                self.put_credit(credit.clone());
+                self.put_credit(credit.clone())?;
             }
             if credit.state == CreditState::Held {
                 self.move_credit(credit, CreditState::Mempool, &mut touched)?;

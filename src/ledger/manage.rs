@@ -12,10 +12,7 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, Token},
-    invoice::{
-        Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Standing,
-        Via,
-    },
+    invoice::{Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Via},
 };
 
 impl<V: View> Scribe<'_, V> {
@@ -23,16 +20,15 @@ impl<V: View> Scribe<'_, V> {
     pub(super) fn cancel(&mut self, id: InvoiceId, merchant: &Merchant) -> Result<Managed, ReadError> {
         let Some(before) = self.managed(id, merchant)? else { return Ok(Managed::Unknown) };
         if !matches!(before.state.phase, Phase::Cancelled { .. }) {
-            let credits = self.credits_of(id)?;
             if before.state.open_claims > 0 {
                 return Ok(Managed::ClaimOpen);
             }
-            if credits.iter().any(|credit| credit.state.is_there()) {
+            if self.paid(&before)?.there > 0 {
                 return Ok(Managed::Paid);
             }
             let mut record = before.clone();
             record.state.phase = Phase::Cancelled { at: self.now() };
-            self.tell(&mut record, &credits, EventKind::InvoiceCancelled, None)?;
+            self.tell(&mut record, EventKind::InvoiceCancelled, None)?;
             self.put_invoice(Some(&before), record, false)?;
         }
         self.managed_now(id)
@@ -118,7 +114,7 @@ impl<V: View> Scribe<'_, V> {
             state: CreditState::Seen,
             ..credit
         };
-        self.put_credit(moved.clone());
+        self.put_credit(moved.clone())?;
         self.refresh(from, Change { txid: Some(txid), moved: true, ..Change::default() })?;
         self.give(moved, state)
     }
@@ -126,7 +122,7 @@ impl<V: View> Scribe<'_, V> {
     /// Gives an invoice a credit whose transaction is in this state.
     fn give(&mut self, credit: Credit, state: CreditState) -> Result<Managed, ReadError> {
         let (id, txid, double_spend) = (credit.invoice, credit.outpoint.txid, credit.risk.double_spend);
-        self.put_credit(credit.clone());
+        self.put_credit(credit.clone())?;
         let mut touched = BTreeMap::new();
         self.move_credit(credit, state, &mut touched)?;
         let turn = touched.remove(&id).unwrap_or_default();
@@ -155,9 +151,9 @@ impl<V: View> Scribe<'_, V> {
         satoshis: u64,
         token: Option<&Token>,
     ) -> Result<Option<u16>, ReadError> {
-        let standing = Standing::with_held(&record.invoice, &self.credits_of(record.invoice.id)?);
+        let paid = self.paid(record)?;
         Ok((0u16..)
-            .zip(record.invoice.outputs.iter().zip(&standing.outputs))
+            .zip(record.invoice.outputs.iter().zip(&paid.with_held))
             .filter(|(_, (required, _))| category(required.token.as_ref()) == category(token))
             .min_by_key(|(_, (required, output))| {
                 let exact = required.satoshis == satoshis && required.token.as_ref() == token;

@@ -48,7 +48,10 @@ pub use input::{
     Rules, SharedOutputs, Submitted,
 };
 pub use judge::{Judgement, Refusal, is_claimed, judge};
-pub use read::{each_open_or_paid, event, events_after, statement, tracked, unassigned_of, unconfirmed};
+pub use read::{
+    credits_after, each_open_or_paid, event, events_after, paid_anew, statement, tracked, unassigned_of,
+    unconfirmed,
+};
 pub use tables::{Changes, Holds, ReadError, Reads, Table, View};
 pub use view::{MemoryView, Overlay};
 
@@ -134,5 +137,6 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
             Outcome::Done
         }
     };
+    scribe.put_paid()?;
     Ok(Applied { changes: scribe.finish(), outcome })
 }

@@ -8,9 +8,8 @@ use super::{
     scribe::Scribe,
     settle::Change,
     tables::{
-        BlockTransactions, ClaimState, Claims, Credits, InvoiceRecord, Invoices, Maturing, OpenClaims, Place,
-        Scripts, Spends, TransactionRecord, Transactions, Unassigned, UnassignedOf, UnassignedPayment,
-        Unconfirmed,
+        BlockTransactions, ClaimState, Claims, Credits, Invoices, Maturing, OpenClaims, Place, Scripts,
+        Spends, TransactionRecord, Transactions, Unassigned, UnassignedOf, UnassignedPayment, Unconfirmed,
     },
 };
 use crate::{
@@ -81,7 +80,7 @@ impl<V: View> Scribe<'_, V> {
         let mut touched = BTreeMap::new();
         for mut credit in credits {
             credit.risk.double_spend = credit.risk.double_spend.max(danger);
-            self.put_credit(credit.clone());
+            self.put_credit(credit.clone())?;
             self.move_credit(credit, state, &mut touched)?;
         }
         if place != Place::Seen {
@@ -125,7 +124,7 @@ impl<V: View> Scribe<'_, V> {
             for mut credit in credits {
                 if conflict {
                     credit.risk.double_spend = DoubleSpend::Conflict;
-                    self.put_credit(credit.clone());
+                    self.put_credit(credit.clone())?;
                 }
                 self.move_credit(credit, CreditState::Lost, &mut BTreeMap::new())?;
             }
@@ -223,7 +222,7 @@ impl<V: View> Scribe<'_, V> {
                 touched.insert(credit.invoice);
                 if credit.risk.double_spend < danger {
                     credit.risk.double_spend = danger;
-                    self.put_credit(credit);
+                    self.put_credit(credit)?;
                 }
             }
             for invoice in touched {
@@ -357,9 +356,9 @@ impl<V: View> Scribe<'_, V> {
         claim.state = ClaimState::Ended;
         self.remove::<OpenClaims>((claim.claimed.after(super::Rules::CLAIM), txid, invoice));
         self.put::<Claims>((txid, invoice), claim);
-        if let Some(InvoiceRecord { invoice, mut state }) = self.invoice(&invoice)? {
-            state.open_claims = state.open_claims.saturating_sub(1);
-            self.put::<Invoices>(invoice.id, InvoiceRecord { invoice, state });
+        if let Some(mut record) = self.invoice(&invoice)? {
+            record.state.open_claims = record.state.open_claims.saturating_sub(1);
+            self.put::<Invoices>(invoice, record);
         }
         Ok(())
     }

@@ -5,16 +5,16 @@ use super::{
     block::{first_txid, last_txid},
     scribe::Scribe,
     tables::{
-        Credits, Events, EventsOf, InvoiceRecord, Invoices, Reads, TransactionRecord, Transactions,
-        Unassigned, UnassignedOf, UnassignedPayment, Unconfirmed,
+        Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Reads, TransactionRecord,
+        Transactions, Unassigned, UnassignedOf, UnassignedPayment, Unconfirmed,
     },
 };
 use crate::{
     bch::{OutPoint, Txid},
-    invoice::{Credit, InvoiceId, Level, Merchant, Statement, Timestamp},
+    invoice::{Credit, Invoice, InvoiceId, Level, Merchant, Paid, Statement, Timestamp},
 };
 
-/// An invoice as it stands now.
+/// An invoice as it stands now, with at most [`Statement::MOST_CREDITS`] of its credits. Reads no more than these.
 ///
 /// # Errors
 ///
@@ -25,6 +25,41 @@ pub fn statement<V: View>(view: &V, id: InvoiceId) -> Result<Option<Statement>, 
     match scribe.invoice(&id)? {
         Some(record) => scribe.statement(&record).map(Some),
         None => Ok(None),
+    }
+}
+
+/// Up to `limit` credits of an invoice with ordinals above `ordinal`, in the order of crediting.
+///
+/// # Errors
+///
+/// [`ReadError`] if the view could not be read.
+pub fn credits_after<V: View>(
+    view: &V,
+    id: InvoiceId,
+    ordinal: u64,
+    limit: usize,
+) -> Result<Vec<Credit>, ReadError> {
+    let Some(first) = ordinal.checked_add(1) else { return Ok(Vec::new()) };
+    let mut credits = Vec::new();
+    for (_, outpoint) in Reads::<CreditsOf>::range(view, (id, first)..=(id, u64::MAX), limit)? {
+        credits.extend(Reads::<Credits>::get(view, &outpoint)?);
+    }
+    Ok(credits)
+}
+
+/// What an invoice is paid, computed from all of its credits. Its record must say the same, if it says anything
+/// ([`InvoiceRecord::paid`]).
+///
+/// # Errors
+///
+/// [`ReadError`] if the view could not be read.
+pub fn paid_anew<V: View>(view: &V, invoice: &Invoice) -> Result<Paid, ReadError> {
+    let (mut paid, mut last) = (Paid::nothing(invoice), 0);
+    loop {
+        let page = credits_after(view, invoice.id, last, PAGE)?;
+        let Some(end) = page.last() else { return Ok(paid) };
+        last = end.ordinal;
+        paid.add(invoice, &page);
     }
 }
 

@@ -1,18 +1,17 @@
 //! One input's work in progress.
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
-    Changes, Event, EventKind, Holds, MOST_CREDITS_IN_AN_EVENT, ReadError, Reads, Rules, Subject, Table,
-    View,
+    Changes, Event, EventKind, Holds, ReadError, Reads, Rules, Subject, Table, View,
     tables::{
         Claims, Counters, Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Meta, Records,
     },
-    view::{get_over, range_over},
+    view::{get_over, last_over, range_over},
 };
 use crate::{
     bch::{OutPoint, Txid},
-    invoice::{Credit, InvoiceId, Merchant, Order, PayerNote, Standing, Statement, Timestamp},
+    invoice::{Credit, InvoiceId, Merchant, Order, Paid, Statement, Timestamp},
 };
 
 /// Reads through its own changes, counts, and writes events.
@@ -20,6 +19,9 @@ pub(super) struct Scribe<'a, V> {
     view: &'a V,
     pub(super) rules: &'a Rules,
     changes: Changes,
+    /// What invoices are paid by now, where their records do not say it yet; `None` where it must be computed from all
+    /// credits.
+    paid: BTreeMap<InvoiceId, Option<Paid>>,
     begun: Meta,
     pub(super) meta: Meta,
     /// The number that this input gets if it changes anything.
@@ -30,7 +32,8 @@ impl<'a, V: View> Scribe<'a, V> {
     pub(super) fn begin(view: &'a V, rules: &'a Rules, at: Timestamp) -> Result<Self, ReadError> {
         let begun = Reads::<Counters>::get(view, &())?.unwrap_or_default();
         let meta = Meta { now: begun.now.max(at), ..begun };
-        Ok(Self { view, rules, changes: Changes::default(), order: Order(meta.order.0 + 1), begun, meta })
+        let (changes, paid, order) = (Changes::default(), BTreeMap::new(), Order(meta.order.0 + 1));
+        Ok(Self { view, rules, changes, paid, order, begun, meta })
     }
 
     /// What changed. An input that changes nothing leaves no trace, not even in the counters.
@@ -71,6 +74,14 @@ impl<'a, V: View> Scribe<'a, V> {
         Reads::<T>::range(self, keys, limit)
     }
 
+    fn last<T: Table>(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError>
+    where
+        V: Reads<T>,
+        Changes: Holds<T>,
+    {
+        Reads::<T>::last(self, keys, limit)
+    }
+
     pub(super) fn put<T: Table>(&mut self, key: T::Key, value: T::Value)
     where
         Changes: Holds<T>,
@@ -104,48 +115,119 @@ impl<'a, V: View> Scribe<'a, V> {
         Ok(credits)
     }
 
-    pub(super) fn put_credit(&mut self, credit: Credit) {
+    /// Writes a credit, and notes what that means for the invoice it is of, and the one it was of.
+    pub(super) fn put_credit(&mut self, credit: Credit) -> Result<(), ReadError> {
+        let before = self.get::<Credits>(&credit.outpoint)?;
+        if let Some(before) = before.as_ref().filter(|before| before.invoice != credit.invoice) {
+            self.paid.insert(before.invoice, None);
+        }
+        let before = before.filter(|before| before.invoice == credit.invoice);
+        if before.as_ref() == Some(&credit) {
+            return Ok(());
+        }
+        if let Some(record) = self.invoice(&credit.invoice)? {
+            let paid = self.paid.remove(&record.invoice.id).unwrap_or(record.paid);
+            let paid = paid.and_then(|mut paid| {
+                let follows = paid.change(&record.invoice, before.as_ref(), &credit);
+                follows.then_some(paid)
+            });
+            self.paid.insert(record.invoice.id, paid);
+        }
         self.put::<CreditsOf>((credit.invoice, credit.ordinal), credit.outpoint);
         self.put::<Credits>(credit.outpoint, credit);
+        Ok(())
     }
 
-    /// What the payer said with the transaction that completed the settlement.
-    pub(super) fn note(&self, id: InvoiceId, standing: &Standing) -> Result<PayerNote, ReadError> {
-        let Some(settlement) = &standing.settlement else { return Ok(PayerNote::default()) };
-        let claim = self.get::<Claims>(&(settlement.completed_by, id))?;
-        Ok(claim.map(|claim| claim.note).unwrap_or_default())
+    /// What an invoice is paid by now.
+    pub(super) fn paid(&self, record: &InvoiceRecord) -> Result<Paid, ReadError> {
+        let id = record.invoice.id;
+        match self.paid.get(&id).unwrap_or(&record.paid) {
+            Some(paid) => Ok(paid.clone()),
+            None => Ok(Paid::of(&record.invoice, &self.credits_of(id)?)),
+        }
+    }
+
+    /// What an invoice is paid by now, to be written into its record by the caller.
+    pub(super) fn take_paid(&mut self, record: &InvoiceRecord) -> Result<Paid, ReadError> {
+        let paid = self.paid(record)?;
+        self.paid.remove(&record.invoice.id);
+        Ok(paid)
+    }
+
+    /// Writes into the records what invoices are paid, where nobody did that yet.
+    pub(super) fn put_paid(&mut self) -> Result<(), ReadError> {
+        while let Some(id) = self.paid.first_key_value().map(|(id, _)| *id) {
+            let Some(mut record) = self.invoice(&id)? else {
+                return Err(ReadError(format!("invoice {id} has credits and no record")));
+            };
+            let paid = Some(self.take_paid(&record)?);
+            if record.paid != paid {
+                record.paid = paid;
+                self.put::<Invoices>(id, record);
+            }
+        }
+        Ok(())
+    }
+
+    /// The credits of an invoice that are shown, in the order of crediting: all, or those that settle it first and then
+    /// the newest.
+    fn shown_credits(&self, id: InvoiceId, paid: &Paid) -> Result<Vec<Credit>, ReadError> {
+        let keys = (id, 0)..=(id, u64::MAX);
+        let mut shown: BTreeMap<u64, OutPoint> = BTreeMap::new();
+        if paid.credits > Statement::MOST_CREDITS as u64 && paid.settling.completed.is_some() {
+            // The one that made it paid, whatever their number.
+            for ordinal in std::iter::once(&paid.settling.last).chain(&paid.settling.ordinals) {
+                if shown.len() == Statement::MOST_CREDITS {
+                    break;
+                }
+                shown.extend(self.get::<CreditsOf>(&(id, *ordinal))?.map(|outpoint| (*ordinal, outpoint)));
+            }
+        }
+        for ((_, ordinal), outpoint) in self.last::<CreditsOf>(keys, Statement::MOST_CREDITS)? {
+            if shown.len() == Statement::MOST_CREDITS {
+                break;
+            }
+            shown.insert(ordinal, outpoint);
+        }
+        let mut credits = Vec::with_capacity(shown.len());
+        for outpoint in shown.values() {
+            credits.extend(self.get::<Credits>(outpoint)?);
+        }
+        Ok(credits)
     }
 
     pub(super) fn statement(&self, record: &InvoiceRecord) -> Result<Statement, ReadError> {
-        let credits = self.credits_of(record.invoice.id)?;
-        self.statement_with(record, credits)
-    }
-
-    fn statement_with(&self, record: &InvoiceRecord, credits: Vec<Credit>) -> Result<Statement, ReadError> {
-        let mut statement = Statement {
+        let (id, paid) = (record.invoice.id, self.paid(record)?);
+        let credits = self.shown_credits(id, &paid)?;
+        let (phase, tip_height) = (record.state.phase, self.tip_height());
+        // What the payer said with the transaction that completed the settlement.
+        let claim = match paid.settling.completed {
+            Some(completed) => self.get::<Claims>(&(completed.by, id))?,
+            None => None,
+        };
+        let is_abridged = paid.credits > credits.len() as u64;
+        let abridged = is_abridged.then(|| Box::new(paid.standing(&record.invoice, phase, tip_height)));
+        Ok(Statement {
             invoice: record.invoice.clone(),
             state: record.state.clone(),
             credits,
-            note: PayerNote::default(),
-            tip_height: self.tip_height(),
-            abridged: None,
-        };
-        statement.note = self.note(record.invoice.id, &statement.standing())?;
-        Ok(statement)
+            total: paid.credits,
+            note: claim.map(|claim| claim.note).unwrap_or_default(),
+            tip_height,
+            abridged,
+        })
     }
 
     /// Writes an event of an invoice; its number goes into the record, which the caller writes.
     pub(super) fn tell(
         &mut self,
         record: &mut InvoiceRecord,
-        credits: &[Credit],
         kind: EventKind,
         txid: Option<Txid>,
     ) -> Result<(), ReadError> {
         record.state.events += 1;
         let n = record.state.events;
-        let mut statement = self.statement_with(record, credits.to_vec())?;
-        statement.abridge(MOST_CREDITS_IN_AN_EVENT);
+        let statement = self.statement(record)?;
         let id = record.invoice.id;
         let subject = Subject::Invoice { n, statement: Box::new(statement) };
         let seq = self.append(kind, record.invoice.merchant.clone(), txid, subject);
@@ -178,5 +260,9 @@ where
 
     fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
         range_over(self.view, &self.changes, keys, limit)
+    }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
+        last_over(self.view, &self.changes, keys, limit)
     }
 }

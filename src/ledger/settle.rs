@@ -6,12 +6,13 @@ use super::{
     EventKind, ReadError, Rules, Subject, View,
     scribe::Scribe,
     tables::{
-        Ask, Awaiting, Events, EventsOf, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live, Window,
+        Ask, Awaiting, Events, EventsOf, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live,
+        Transactions, Window,
     },
 };
 use crate::{
     bch::Txid,
-    invoice::{Credit, DoubleSpend, InvoiceId, Level, Phase, Settlement, Standing, Timestamp},
+    invoice::{DoubleSpend, InvoiceId, Level, MOST_NAMED, Paid, Phase, Timestamp},
 };
 
 /// How many events of an invoice are looked through for what it was told of double spends already.
@@ -45,11 +46,11 @@ impl<V: View> Scribe<'_, V> {
             return Err(ReadError(format!("invoice {id} has credits and no record")));
         };
         let mut record = before.clone();
-        let credits = self.credits_of(id)?;
-        let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
+        let paid = self.take_paid(&record)?;
+        let standing = paid.standing(&record.invoice, record.state.phase, self.tip_height());
         let settlement = standing.settlement.as_ref();
         let level = match settlement {
-            None if Standing::with_held(&record.invoice, &credits).settlement.is_some() => Level::Held,
+            None if paid.is_settled_with_held() => Level::Held,
             None => Level::Unpaid,
             Some(settlement)
                 if settlement.confirmations >= u32::from(record.invoice.confirmations_required) =>
@@ -59,20 +60,23 @@ impl<V: View> Scribe<'_, V> {
             Some(_) => Level::Paid,
         };
         record.state.level = level;
-        record.state.ambiguous |= credits.iter().any(|credit| credit.ambiguous);
+        record.state.ambiguous |= paid.ambiguous;
+        record.paid = Some(paid.clone());
 
         let told = self.told_of_double_spends(&before)?;
-        if before.state.level < Level::Paid
-            && settlement
-                .is_some_and(|settlement| settlement.txids.iter().all(|txid| !told.contains_key(txid)))
-        {
-            // What was spent twice is not what settles it now.
-            record.state.double_spend = DoubleSpend::None;
+        if before.state.level < Level::Paid && settlement.is_some() {
+            let mut spent_twice = false;
+            for txid in told.keys() {
+                spent_twice |= self.settles_in(&paid, id, *txid)?;
+            }
+            if !spent_twice {
+                record.state.double_spend = DoubleSpend::None;
+            }
         }
         if let Some(txid) = change.txid {
             let danger = if change.conflict {
                 DoubleSpend::Conflict
-            } else if settles(settlement, &credits, txid) {
+            } else if change.danger > DoubleSpend::None && self.settles_in(&paid, id, txid)? {
                 change.danger
             } else {
                 DoubleSpend::None
@@ -80,11 +84,11 @@ impl<V: View> Scribe<'_, V> {
             // A rival that is met is news although a proof told that there is one.
             if danger > told.get(&txid).copied().unwrap_or_default() {
                 record.state.double_spend = record.state.double_spend.max(danger);
-                self.tell(&mut record, &credits, EventKind::DoubleSpendDetected, change.txid)?;
+                self.tell(&mut record, EventKind::DoubleSpendDetected, change.txid)?;
             }
         }
         if change.moved {
-            self.tell(&mut record, &credits, EventKind::PaymentMoved, change.txid)?;
+            self.tell(&mut record, EventKind::PaymentMoved, change.txid)?;
         }
         let cancelled = matches!(record.state.phase, Phase::Cancelled { .. });
         let (was_paid, is_paid) = (before.state.level >= Level::Paid, level >= Level::Paid);
@@ -107,17 +111,17 @@ impl<V: View> Scribe<'_, V> {
             } else {
                 change.txid
             };
-            self.tell(&mut record, &credits, kind, txid)?;
+            self.tell(&mut record, kind, txid)?;
         }
         if !cancelled {
             let completed_by = settlement.map(|settlement| settlement.completed_by);
             if level == Level::Confirmed && before.state.level < Level::Confirmed {
-                self.tell(&mut record, &credits, EventKind::PaymentConfirmed, completed_by)?;
+                self.tell(&mut record, EventKind::PaymentConfirmed, completed_by)?;
             } else if level == Level::Paid
                 && change.block
                 && settlement.is_some_and(|settlement| settlement.confirmations > 0)
             {
-                self.tell(&mut record, &credits, EventKind::Confirmation, completed_by)?;
+                self.tell(&mut record, EventKind::Confirmation, completed_by)?;
             }
         }
         let in_blocks = settlement.is_some_and(|settlement| settlement.in_blocks);
@@ -131,9 +135,27 @@ impl<V: View> Scribe<'_, V> {
     /// Whether a transaction is one of those that settle an invoice, or would, if there were enough of them.
     pub(super) fn settles(&self, id: InvoiceId, txid: Txid) -> Result<bool, ReadError> {
         let Some(record) = self.invoice(&id)? else { return Ok(false) };
-        let credits = self.credits_of(id)?;
-        let standing = Standing::of(&record.invoice, record.state.phase, &credits, self.tip_height());
-        Ok(settles(standing.settlement.as_ref(), &credits, txid))
+        self.settles_in(&self.paid(&record)?, id, txid)
+    }
+
+    /// The same, where it is known what the invoice is paid.
+    fn settles_in(&self, paid: &Paid, id: InvoiceId, txid: Txid) -> Result<bool, ReadError> {
+        let settling = &paid.settling;
+        if settling.completed.is_some() && settling.txids.len() < MOST_NAMED {
+            return Ok(settling.txids.contains(&txid));
+        }
+        let outputs = self.get::<Transactions>(&txid)?.map_or(0, |record| record.outputs);
+        // The credits of a transaction are found by its outputs, or among those of the invoice: by the shorter way.
+        let credits = if paid.credits < u64::from(outputs) {
+            self.credits_of(id)?
+        } else {
+            self.credits_in(txid, outputs)?
+        };
+        let mut its = credits.iter().filter(|credit| credit.invoice == id && credit.outpoint.txid == txid);
+        Ok(its.any(|credit| match settling.completed {
+            Some(_) => settling.has(credit),
+            None => credit.state.is_there(),
+        }))
     }
 
     /// The transactions of an invoice of which its last events told that they were spent twice, and what they told.
@@ -244,12 +266,6 @@ fn exposure(record: &InvoiceRecord) -> Option<Window> {
         Phase::Open => Window::Open,
         Phase::Expired { .. } | Phase::Cancelled { .. } => Window::Late,
     })
-}
-
-/// Whether a transaction counts, and is one of those that settle an invoice, or would, if there were enough.
-fn settles(settlement: Option<&Settlement>, credits: &[Credit], txid: Txid) -> bool {
-    credits.iter().any(|credit| credit.outpoint.txid == txid && credit.state.is_there())
-        && settlement.is_none_or(|settlement| settlement.txids.contains(&txid))
 }
 
 /// When the late window of an invoice ends, once it has begun and until that was noticed.

@@ -13,8 +13,8 @@ use super::Event;
 use crate::{
     bch::{BlockHash, OutPoint, ScriptHash, Token, Txid},
     invoice::{
-        Credit, FirstSeen, Invoice, InvoiceId, InvoiceState, Merchant, Order, PayerNote, Sighting, Timestamp,
-        Via,
+        Credit, FirstSeen, Invoice, InvoiceId, InvoiceState, Merchant, Order, Paid, PayerNote, Sighting,
+        Timestamp, Via,
     },
 };
 
@@ -109,6 +109,13 @@ pub trait Reads<T: Table> {
     ///
     /// [`ReadError`] if the store cannot be read.
     fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError>;
+
+    /// Up to `limit` records of the end of a range of keys, the last first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the store cannot be read.
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError>;
 }
 
 /// The store could not be read, or what it holds is damaged. The disk is at fault, or a bug of ours.
@@ -188,6 +195,9 @@ pub struct InvoiceRecord {
     pub invoice: Invoice,
     /// What changed since.
     pub state: InvoiceState,
+    /// What it was paid: that of all its credits. `None` in records of programs that summed it anew each time; the first
+    /// change of the invoice fills it in.
+    pub paid: Option<Paid>,
 }
 
 /// Where a transaction is.

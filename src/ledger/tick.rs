@@ -34,8 +34,7 @@ impl<V: View> Scribe<'_, V> {
             let Some(before) = self.invoice(&id)? else { continue };
             let mut record = before.clone();
             record.state.phase = Phase::Expired { at: self.now() };
-            let credits = self.credits_of(id)?;
-            self.tell(&mut record, &credits, EventKind::InvoiceExpired, None)?;
+            self.tell(&mut record, EventKind::InvoiceExpired, None)?;
             self.put_invoice(Some(&before), record, false)?;
         }
         Ok(())
@@ -56,14 +55,8 @@ impl<V: View> Scribe<'_, V> {
             }
             let mut record = before.clone();
             record.state.archived = true;
-            let credits = self.credits_of(id)?;
-            let standing = crate::invoice::Standing::of(
-                &record.invoice,
-                record.state.phase,
-                &credits,
-                self.tip_height(),
-            );
-            let in_blocks = standing.settlement.is_some_and(|settlement| settlement.in_blocks);
+            let settling = self.paid(&record)?.settling;
+            let in_blocks = settling.completed.is_some() && settling.outside == 0;
             self.put_invoice(Some(&before), record, in_blocks)?;
         }
         Ok(())

@@ -27,6 +27,10 @@ where
     fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
         range_over(self.below, self.changes, keys, limit)
     }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
+        last_over(self.below, self.changes, keys, limit)
+    }
 }
 
 /// The record of a key: what changed, or else what is below.
@@ -75,6 +79,32 @@ where
     Ok(merged.into_iter().take(limit).collect())
 }
 
+/// The end of a range of records, the last first: what is below, with what changed put in and what was removed left out.
+pub(super) fn last_over<T: Table, V: Reads<T>>(
+    below: &V,
+    changes: &Changes,
+    keys: RangeInclusive<T::Key>,
+    limit: usize,
+) -> Result<Records<T>, ReadError>
+where
+    Changes: Holds<T>,
+{
+    if keys.start() > keys.end() {
+        return Ok(Vec::new());
+    }
+    let table: &TableChanges<T> = changes.table();
+    let removed = table.range(keys.clone()).filter(|(_, value)| value.is_none()).count();
+    let mut merged: BTreeMap<T::Key, T::Value> =
+        below.last(keys.clone(), limit.saturating_add(removed))?.into_iter().collect();
+    for (key, value) in table.range(keys).rev() {
+        match value {
+            Some(value) => merged.insert(key.clone(), value.clone()),
+            None => merged.remove(key),
+        };
+    }
+    Ok(merged.into_iter().rev().take(limit).collect())
+}
+
 macro_rules! define_memory {
     ($($(#[$doc:meta])* $table:ident, $field:ident: $key:ty => $value:ty;)*) => {
         /// A whole store in memory, for simulations and tests.
@@ -112,6 +142,18 @@ macro_rules! define_memory {
                         return Ok(Vec::new());
                     }
                     let records = self.$field.range(keys).take(limit);
+                    Ok(records.map(|(key, value)| (key.clone(), value.clone())).collect())
+                }
+
+                fn last(
+                    &self,
+                    keys: RangeInclusive<$key>,
+                    limit: usize,
+                ) -> Result<Vec<($key, $value)>, ReadError> {
+                    if keys.start() > keys.end() {
+                        return Ok(Vec::new());
+                    }
+                    let records = self.$field.range(keys).rev().take(limit);
                     Ok(records.map(|(key, value)| (key.clone(), value.clone())).collect())
                 }
             }
@@ -164,6 +206,14 @@ mod tests {
                 Reads::<Chain>::range(&overlay, from..=until, limit),
                 Reads::<Chain>::range(&written, from..=until, limit)
             );
+            prop_assert_eq!(
+                Reads::<Chain>::last(&overlay, from..=until, limit),
+                Reads::<Chain>::last(&written, from..=until, limit)
+            );
+            let mut all = Reads::<Chain>::range(&written, from..=until, usize::MAX).unwrap();
+            all.reverse();
+            all.truncate(limit);
+            prop_assert_eq!(Reads::<Chain>::last(&written, from..=until, limit), Ok(all));
             prop_assert_eq!(Reads::<Chain>::get(&overlay, &from), Reads::<Chain>::get(&written, &from));
         }
     }

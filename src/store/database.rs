@@ -220,6 +220,33 @@ impl Database {
         Ok(found)
     }
 
+    /// Up to `limit` records of the end of a range of keys, the last first, read in some way.
+    pub(super) fn last<T: Rests>(
+        &self,
+        keys: &RangeInclusive<T::Key>,
+        limit: usize,
+        mut options: ReadOptions,
+    ) -> Result<Records<T>, ReadError> {
+        if limit == 0 || keys.start() > keys.end() {
+            return Ok(Vec::new());
+        }
+        options.set_iterate_lower_bound(keys::encode(keys.start()));
+        let mut at = self.rocks.raw_iterator_cf_opt(self.family::<T>()?, options);
+        at.seek_for_prev(keys::encode(keys.end()));
+        let mut found = Vec::new();
+        while let Some((key, value)) = at.item() {
+            let record = records::decode(value).map_err(|damage| damaged::<T>(key, &damage))?;
+            let key = keys::decode(key).ok_or_else(|| damaged::<T>(key, &Damage::Key))?;
+            found.push((key, record));
+            if found.len() == limit {
+                return Ok(found);
+            }
+            at.prev();
+        }
+        at.status().map_err(|error| unreadable::<T>(&error))?;
+        Ok(found)
+    }
+
     /// The database as it is now, for as long as this is held.
     pub(super) fn moment(&self) -> Moment<'_> {
         self.rocks.snapshot()

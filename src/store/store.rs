@@ -372,6 +372,10 @@ impl<T: Rests> Reads<T> for Store {
     ) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
         self.read(|database| database.range::<T>(&keys, limit, ReadOptions::default()))
     }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+        self.read(|database| database.last::<T>(&keys, limit, ReadOptions::default()))
+    }
 }
 
 /// A store as it stood at one moment.
@@ -409,5 +413,9 @@ impl<T: Rests> Reads<T> for Snapshot<'_> {
         limit: usize,
     ) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
         self.database.range::<T>(&keys, limit, self.options())
+    }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+        self.database.last::<T>(&keys, limit, self.options())
     }
 }

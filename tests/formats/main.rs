@@ -16,6 +16,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use jppd::{
+    bch::Network,
+    ledger::{self, ReadError},
+    store::{Store, StoreOptions},
+};
 use regtest::{
     Daemon, Node, Shop, eventually, fresh_nodes,
     purse::{Purse, raw_hex},
@@ -124,6 +129,24 @@ async fn stores_of_every_version_are_read_and_go_on() -> Result<()> {
     Ok(())
 }
 
+/// What the record of each open or paid invoice says that it was paid is what its credits come to; those that were written
+/// before records said so say nothing. Gives how many say it.
+fn records_that_say_what_is_paid(store: &Path) -> Result<usize> {
+    let store = Store::open_for_reading(store, StoreOptions::new(Network::Regtest))?;
+    let mut said = 0;
+    ledger::each_open_or_paid(&store, |record| {
+        let anew = ledger::paid_anew(&store, &record.invoice)?;
+        if let Some(paid) = &record.paid {
+            said += 1;
+            if *paid != anew {
+                return Err(ReadError(format!("{} says {paid:?}, and it is {anew:?}", record.invoice.id)));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(said)
+}
+
 async fn reads_and_goes_on(node: std::sync::Arc<dyn Node>, version: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let daemon = over_a_copy(&*node, &version.join("store"), folder.path()).await?;
@@ -168,7 +191,10 @@ async fn reads_and_goes_on(node: std::sync::Arc<dyn Node>, version: &Path) -> Re
             mined_until_confirmed(&mut shop, id).await?;
         }
     }
-    mined_until_confirmed(&mut shop, &new).await
+    mined_until_confirmed(&mut shop, &new).await?;
+    let said = records_that_say_what_is_paid(folder.path())?;
+    ensure!(said >= 2, "{said} records say what was paid: the new one does, and those that were confirmed");
+    Ok(())
 }
 
 async fn mined_until_confirmed(shop: &mut Shop, id: &str) -> Result<()> {

@@ -71,10 +71,12 @@ pub(crate) enum Defect {
     WaitEndedByTheClock,
     /// What is lost, and did not make its invoice paid, is told as if it were there.
     LossUntold,
+    /// What is lost stays in what the record of its invoice says that it was paid.
+    LossStaysInTheSum,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::ClaimSkipped,
         Self::EventBeforeWrite,
         Self::TipNotRechecked,
@@ -103,6 +105,7 @@ impl Defect {
         Self::ProofsIgnored,
         Self::WaitEndedByTheClock,
         Self::LossUntold,
+        Self::LossStaysInTheSum,
     ];
 }
 
@@ -138,6 +141,16 @@ pub(crate) fn tamper(defect: Defect, changes: &mut Changes, view: &MemoryView) -
             for credit in changes.credits.values_mut().flatten() {
                 if credit.state == CreditState::Held {
                     credit.state = CreditState::Mempool;
+                }
+            }
+        }
+        Defect::LossStaysInTheSum => {
+            let lost = changes.credits.values().flatten().filter(|credit| credit.state == CreditState::Lost);
+            for invoice in lost.map(|credit| credit.invoice) {
+                if let (Some(Some(record)), Some(before)) =
+                    (changes.invoices.get_mut(&invoice), Reads::<Invoices>::get(view, &invoice)?)
+                {
+                    record.paid = before.paid;
                 }
             }
         }

@@ -113,6 +113,10 @@ where
     fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
         Reads::<T>::range(&self.state.lock().view, keys, limit)
     }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
+        Reads::<T>::last(&self.state.lock().view, keys, limit)
+    }
 }
 
 impl Storage for Disk {

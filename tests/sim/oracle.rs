@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bitcoincash::{BlockHash, OutPoint, ScriptBuf, Txid};
 use jppd::{
     bch::Category,
-    invoice::{Credit, CreditState, DoubleSpend, Invoice, InvoiceId, InvoiceState, Level, Phase},
+    invoice::{Credit, CreditState, DoubleSpend, Invoice, InvoiceId, InvoiceState, Level, Paid, Phase},
     ledger::{
         Action, Changes, Event, EventKind, Input, Reads, Refusal, Subject, View,
         tables::{Claims, Events, Place, Transactions},
@@ -28,6 +28,8 @@ use crate::network::Node;
 pub(crate) struct Booked {
     pub(crate) invoice: Invoice,
     pub(crate) state: InvoiceState,
+    /// What its record says that it is paid.
+    pub(crate) paid: Option<Paid>,
     /// In which life of the daemon it was registered.
     pub(crate) life: u32,
     /// What that daemon had been shown by then, and what was in blocks of its chain.
@@ -334,13 +336,38 @@ impl Oracle {
             if let Some(booked) = self.invoices.get_mut(id) {
                 ensure!(booked.invoice == record.invoice, "the terms of invoice {id} changed");
                 booked.state = record.state.clone();
+                booked.paid = record.paid.clone();
             }
         }
+        self.records_say_what_is_paid(changes)?;
         for (height, hash) in &changes.chain {
             match hash {
                 Some(hash) => self.chain.insert(*height, *hash),
                 None => self.chain.remove(height),
             };
+        }
+        Ok(())
+    }
+
+    /// The record of an invoice says at any time what all of its credits come to, by a computation anew and by plain sums.
+    fn records_say_what_is_paid(&self, changes: &Changes) -> Result<()> {
+        let credited = changes.credits.values().flatten().map(|credit| credit.invoice);
+        let touched: BTreeSet<InvoiceId> = changes.invoices.keys().copied().chain(credited).collect();
+        for id in touched {
+            let Some(booked) = self.invoices.get(&id) else { continue };
+            let mut credits: Vec<&Credit> =
+                self.credits.values().filter(|credit| credit.invoice == id).collect();
+            credits.sort_by_key(|credit| credit.ordinal);
+            let anew = Paid::of(&booked.invoice, credits.iter().copied());
+            ensure!(
+                booked.paid.as_ref() == Some(&anew),
+                "the record of {id} says {:?}, and its credits come to {anew:?}",
+                booked.paid
+            );
+            let sum: u64 =
+                credits.iter().filter(|credit| credit.state.is_live()).map(|credit| credit.satoshis).sum();
+            let recorded: u64 = anew.counted.iter().map(|output| output.credited).sum();
+            ensure!(recorded == sum, "the record of {id} says {recorded} satoshis, and {sum} count");
         }
         Ok(())
     }
@@ -384,6 +411,7 @@ impl Oracle {
         self.invoices.entry(id).or_insert(Booked {
             invoice,
             state,
+            paid: None,
             life: 0,
             shown_before: BTreeSet::new(),
             mined_before: BTreeSet::new(),

@@ -5,7 +5,7 @@ use bitcoincash::OutPoint;
 use jppd::{
     audit::{Audit, Finding, Step},
     invoice::{Credit, CreditState, InvoiceId, Level},
-    ledger::{Changes, Reads, tables},
+    ledger::{Changes, Reads, tables, tables::InvoiceRecord},
 };
 
 use crate::{
@@ -122,7 +122,9 @@ fn what_the_books_have_and_the_node_has_not_is_found() -> Result<()> {
     });
     let found = findings(&mut town, false)?;
     let unconfirmed = Finding::Unconfirmed { outpoint, invoice: credit.invoice, height: height - 1 };
-    ensure!(found == [unconfirmed, Finding::NotInMempool { txid: txid(&mined) }], "{found:?}");
+    // The record of the invoice says that it is in a block.
+    let standing = Finding::Standing { invoice: credit.invoice };
+    ensure!(found == [unconfirmed, Finding::NotInMempool { txid: txid(&mined) }, standing], "{found:?}");
     tamper(&mut town, |changes| {
         changes.credits.insert(outpoint, Some(credit));
     });
@@ -148,5 +150,18 @@ fn a_record_that_does_not_follow_from_its_payments_is_found() -> Result<()> {
         changes.invoices.insert(id, Some(wrong));
     });
     ensure!(findings(&mut town, false)? == [Finding::Standing { invoice: id }]);
+    // A sum that lags behind, although the level is right.
+    let mut stale = record.clone();
+    stale.paid.as_mut().context("what it was paid")?.credits -= 1;
+    tamper(&mut town, |changes| {
+        changes.invoices.insert(id, Some(stale));
+    });
+    ensure!(findings(&mut town, false)? == [Finding::Standing { invoice: id }]);
+    // A record of an earlier version says nothing of it, and nothing is wrong with that.
+    let old = InvoiceRecord { paid: None, ..record };
+    tamper(&mut town, |changes| {
+        changes.invoices.insert(id, Some(old));
+    });
+    ensure!(findings(&mut town, false)?.is_empty());
     Ok(())
 }

@@ -80,6 +80,11 @@ where
         self.check().map_err(ReadError)?;
         self.records.read().range(keys, limit)
     }
+
+    fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Vec<(T::Key, T::Value)>, ReadError> {
+        self.check().map_err(ReadError)?;
+        self.records.read().last(keys, limit)
+    }
 }
 
 impl Storage for Store {

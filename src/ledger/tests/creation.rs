@@ -4,7 +4,7 @@ use super::{
     world::{draft, required},
     *,
 };
-use crate::invoice::Merchant;
+use crate::invoice::{Merchant, Statement};
 
 fn key(name: &str, body: u8) -> Option<Idempotency> {
     Some(Idempotency { key: name.to_owned(), body: [body; 32] })
@@ -78,7 +78,9 @@ fn an_event_is_short_and_true() {
     assert_eq!(statement.credits.len(), MOST_CREDITS_IN_AN_EVENT);
     assert_eq!(statement.standing(), world.statement(id).standing());
     assert_eq!(statement.standing().amount_paid, 100_000 + 150 * 546);
-    assert_eq!(world.statement(id).credits.len(), 151);
+    let now = world.statement(id);
+    assert_eq!((now.total, now.credits.len()), (151, Statement::MOST_CREDITS));
+    assert_eq!(now.credit(&tx.outpoint(0)).map(|credit| credit.satoshis), Some(100_000));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{
     bch::{BlockHash, OutPoint, Transaction, Txid},
-    invoice::{Credit, CreditState, InvoiceId, Level, Phase, Standing, Via},
+    invoice::{Credit, CreditState, Invoice, InvoiceId, Level, Paid, Phase, Standing, Statement, Via},
 };
 
 /// Checks one state.
@@ -66,7 +66,7 @@ fn events(view: &MemoryView, last: u64) {
         let (count, level) = told.entry(id).or_insert((0, Level::Unpaid));
         *count += 1;
         assert_eq!(n, *count, "the events of an invoice have a gap");
-        assert!(statement.credits.len() <= MOST_CREDITS_IN_AN_EVENT);
+        assert!(statement.credits.len() <= Statement::MOST_CREDITS);
         // The log alone tells how far each invoice has come; nothing becomes what it was already.
         match event.kind {
             EventKind::PaymentReceived => {
@@ -111,7 +111,7 @@ fn events(view: &MemoryView, last: u64) {
         let id = record.invoice.id;
         let credits = credits_of(view, id);
         assert!(
-            credits.len() > MOST_CREDITS_IN_AN_EVENT || last_told[&id] == there(&credits),
+            credits.len() > Statement::MOST_CREDITS || last_told[&id] == there(&credits),
             "what counts for {id} is {:?}, and the last that was told of it is {:?}",
             there(&credits),
             last_told[&id]
@@ -142,9 +142,17 @@ fn credits_of(view: &MemoryView, id: InvoiceId) -> Vec<Credit> {
 
 fn standing(view: &MemoryView, record: &InvoiceRecord, tip: Option<u32>) {
     let credits = credits_of(view, record.invoice.id);
+    let anew = Paid::of(&record.invoice, &credits);
+    assert_eq!(record.paid.as_ref(), Some(&anew), "the record is not what its credits come to: {credits:?}");
+    assert_eq!(paid_anew(view, &record.invoice), Ok(anew.clone()));
+    let standing = plain_standing(&record.invoice, &credits);
+    assert_eq!(
+        anew.counted.iter().map(|output| (output.credited, output.satisfied)).collect::<Vec<_>>(),
+        standing
+    );
     let standing = Standing::of(&record.invoice, record.state.phase, &credits, tip);
     let level = match &standing.settlement {
-        None if Standing::with_held(&record.invoice, &credits).settlement.is_some() => Level::Held,
+        None if anew.is_settled_with_held() => Level::Held,
         None => Level::Unpaid,
         Some(settlement) if settlement.confirmations >= u32::from(record.invoice.confirmations_required) => {
             Level::Confirmed
@@ -156,11 +164,30 @@ fn standing(view: &MemoryView, record: &InvoiceRecord, tip: Option<u32>) {
     assert_eq!(view.awaiting.contains_key(&record.invoice.id), level == Level::Paid && in_blocks);
 }
 
+/// What each required output has, summed plainly: satoshis, and whether it is satisfied.
+fn plain_standing(invoice: &Invoice, credits: &[Credit]) -> Vec<(u64, bool)> {
+    let its = |number: usize| {
+        credits.iter().filter(move |credit| usize::from(credit.output) == number && credit.state.is_live())
+    };
+    let standing = invoice.outputs.iter().enumerate().map(|(number, required)| {
+        let sum = its(number).map(|credit| credit.satoshis).sum();
+        let satisfied = match &required.token {
+            None => sum >= required.satoshis,
+            Some(_) => its(number).any(|credit| {
+                credit.satoshis >= required.satoshis
+                    && crate::invoice::is_satisfied_by(required.token.as_ref(), credit.token.as_ref())
+            }),
+        };
+        (sum, satisfied)
+    });
+    standing.collect()
+}
+
 fn invoice_indexes(view: &MemoryView, rules: &Rules, _tip: Option<u32>) {
     let (mut exact, mut live, mut expiries, mut ends) =
         (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut ever = BTreeSet::new();
-    for (id, InvoiceRecord { invoice, state }) in &view.invoices {
+    for (id, InvoiceRecord { invoice, state, .. }) in &view.invoices {
         assert_eq!(*id, invoice.id);
         let window = match state.phase {
             Phase::Open => Window::Open,

@@ -6,6 +6,7 @@
 mod chain;
 mod claims;
 mod creation;
+mod dust;
 mod held;
 mod invariants;
 mod merchant;

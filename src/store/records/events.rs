@@ -51,6 +51,9 @@ pub(in crate::store) struct StatementMessage {
     /// Only where `credits` are not all of them.
     #[prost(message, optional, tag = "6")]
     abridged: Option<StandingMessage>,
+    /// How many credits there are. Absent in the records of programs that did not say it.
+    #[prost(uint64, optional, tag = "7")]
+    total: Option<u64>,
 }
 
 impl Record for Statement {
@@ -64,14 +67,17 @@ impl Record for Statement {
             note: Some(self.note.message()),
             tip_height: self.tip_height,
             abridged: self.abridged.as_ref().map(|standing| standing.message()),
+            total: Some(self.total),
         }
     }
 
     fn from_message(message: StatementMessage) -> Result<Self, Damage> {
+        let shown = message.credits.len() as u64;
         Ok(Self {
             invoice: part(message.invoice, "invoice")?,
             state: part(message.state, "state")?,
             credits: parts(message.credits)?,
+            total: message.total.unwrap_or(shown),
             note: part(message.note, "note")?,
             tip_height: message.tip_height,
             abridged: message.abridged.map(Record::from_message).transpose()?.map(Box::new),

@@ -1,10 +1,11 @@
-//! Standings, where an event keeps one because it keeps not all the credits it follows from.
+//! What follows from credits: what an invoice was paid, beside the invoice, and a standing where an event keeps one because
+//! it keeps not all of the credits.
 
 use bitcoincash::hashes::Hash as _;
 use prost::Message;
 
-use super::{Damage, Record, Word as _, messages, parts, time, txid, words};
-use crate::invoice::{OutputStanding, Settlement, Standing, Status, Via};
+use super::{Damage, Record, Word as _, messages, part, parts, time, txid, words};
+use crate::invoice::{Completion, OutputStanding, Paid, Settlement, Settling, Standing, Status, Via};
 
 words! {
     Status { 1 = Pending, 2 = Paid, 3 = Confirmed, 4 = Expired, 5 = Cancelled }
@@ -94,6 +95,9 @@ pub(in crate::store) struct StandingMessage {
     underpaid: u64,
     #[prost(message, optional, tag = "6")]
     settlement: Option<SettlementMessage>,
+    /// Of a settlement this is said there.
+    #[prost(bool, tag = "7")]
+    late: bool,
 }
 
 impl Record for Standing {
@@ -107,6 +111,7 @@ impl Record for Standing {
             overpaid: self.overpaid,
             underpaid: self.underpaid,
             settlement: self.settlement.as_ref().map(Record::message),
+            late: self.late,
         }
     }
 
@@ -117,7 +122,126 @@ impl Record for Standing {
             amount_paid: message.amount_paid,
             overpaid: message.overpaid,
             underpaid: message.underpaid,
+            late: message.late,
             settlement: message.settlement.map(Record::from_message).transpose()?,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::store) struct CompletionMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    by: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    paid_at_ms: u64,
+    #[prost(uint32, tag = "3")]
+    via: u32,
+}
+
+impl Record for Completion {
+    type Message = CompletionMessage;
+
+    fn message(&self) -> CompletionMessage {
+        CompletionMessage {
+            by: self.by.to_byte_array().to_vec(),
+            paid_at_ms: self.paid_at.millis(),
+            via: self.via.number(),
+        }
+    }
+
+    fn from_message(message: CompletionMessage) -> Result<Self, Damage> {
+        Ok(Self {
+            by: txid(&message.by)?,
+            paid_at: time(message.paid_at_ms)?,
+            via: Via::read(message.via, "way of a payment")?,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::store) struct SettlingMessage {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    txids: Vec<Vec<u8>>,
+    #[prost(uint64, repeated, tag = "2")]
+    ordinals: Vec<u64>,
+    #[prost(uint64, tag = "3")]
+    last: u64,
+    #[prost(bool, tag = "4")]
+    late: bool,
+    #[prost(uint64, tag = "5")]
+    outside: u64,
+    #[prost(uint32, tag = "6")]
+    height: u32,
+    #[prost(message, optional, tag = "7")]
+    completed: Option<CompletionMessage>,
+}
+
+impl Record for Settling {
+    type Message = SettlingMessage;
+
+    fn message(&self) -> SettlingMessage {
+        SettlingMessage {
+            txids: self.txids.iter().map(|txid| txid.to_byte_array().to_vec()).collect(),
+            ordinals: self.ordinals.clone(),
+            last: self.last,
+            late: self.late,
+            outside: self.outside,
+            height: self.height,
+            completed: self.completed.as_ref().map(Record::message),
+        }
+    }
+
+    fn from_message(message: SettlingMessage) -> Result<Self, Damage> {
+        Ok(Self {
+            txids: message.txids.iter().map(|bytes| txid(bytes)).collect::<Result<_, _>>()?,
+            ordinals: message.ordinals,
+            last: message.last,
+            late: message.late,
+            outside: message.outside,
+            height: message.height,
+            completed: message.completed.map(Record::from_message).transpose()?,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::store) struct PaidMessage {
+    #[prost(uint64, tag = "1")]
+    credits: u64,
+    #[prost(uint64, tag = "2")]
+    there: u64,
+    #[prost(message, repeated, tag = "3")]
+    counted: Vec<OutputStandingMessage>,
+    #[prost(message, repeated, tag = "4")]
+    with_held: Vec<OutputStandingMessage>,
+    #[prost(message, optional, tag = "5")]
+    settling: Option<SettlingMessage>,
+    #[prost(bool, tag = "6")]
+    ambiguous: bool,
+}
+
+impl Record for Paid {
+    type Message = PaidMessage;
+
+    fn message(&self) -> PaidMessage {
+        PaidMessage {
+            credits: self.credits,
+            there: self.there,
+            counted: messages(&self.counted),
+            with_held: messages(&self.with_held),
+            settling: Some(self.settling.message()),
+            ambiguous: self.ambiguous,
+        }
+    }
+
+    fn from_message(message: PaidMessage) -> Result<Self, Damage> {
+        Ok(Self {
+            credits: message.credits,
+            there: message.there,
+            counted: parts(message.counted)?,
+            with_held: parts(message.with_held)?,
+            settling: part(message.settling, "settling credits")?,
+            ambiguous: message.ambiguous,
         })
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use prost::Message;
 
 use super::{
-    Damage, Record, Word as _, array, invoice_id, messages, narrow, part, parts, required, time, words,
+    Damage, Record, Word as _, array, invoice_id, messages, narrow, part, parts, required,
+    standing::PaidMessage, time, words,
 };
 use crate::{
     bch::{Capability, Category, FeeRate, Nft, ProofScore, ScriptBuf, Token},
@@ -271,16 +272,27 @@ pub(in crate::store) struct InvoiceRecordMessage {
     invoice: Option<InvoiceMessage>,
     #[prost(message, optional, tag = "2")]
     state: Option<StateMessage>,
+    /// Absent in the records of programs that summed it anew each time.
+    #[prost(message, optional, tag = "3")]
+    paid: Option<PaidMessage>,
 }
 
 impl Record for InvoiceRecord {
     type Message = InvoiceRecordMessage;
 
     fn message(&self) -> InvoiceRecordMessage {
-        InvoiceRecordMessage { invoice: Some(self.invoice.message()), state: Some(self.state.message()) }
+        InvoiceRecordMessage {
+            invoice: Some(self.invoice.message()),
+            state: Some(self.state.message()),
+            paid: self.paid.as_ref().map(Record::message),
+        }
     }
 
     fn from_message(message: InvoiceRecordMessage) -> Result<Self, Damage> {
-        Ok(Self { invoice: part(message.invoice, "invoice")?, state: part(message.state, "state")? })
+        Ok(Self {
+            invoice: part(message.invoice, "invoice")?,
+            state: part(message.state, "state")?,
+            paid: message.paid.map(Record::from_message).transpose()?,
+        })
     }
 }

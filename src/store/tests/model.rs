@@ -69,7 +69,9 @@ where
             for limit in [0, 1, 2, usize::MAX] {
                 let range = (*from).clone()..=(*to).clone();
                 let found = Reads::<T>::range(store, range.clone(), limit);
-                prop_assert_eq!(found, Reads::<T>::range(memory, range, limit));
+                prop_assert_eq!(found, Reads::<T>::range(memory, range.clone(), limit));
+                let found = Reads::<T>::last(store, range.clone(), limit);
+                prop_assert_eq!(found, Reads::<T>::last(memory, range, limit));
             }
         }
     }

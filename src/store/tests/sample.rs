@@ -12,9 +12,9 @@ use crate::{
         Txid,
     },
     invoice::{
-        Credit, CreditState, DoubleSpend, FirstSeen, Invoice, InvoiceId, InvoiceState, Level, Merchant,
-        Order, OutputStanding, PayerNote, Phase, Refund, RequiredOutput, Risk, Settlement, Sighting,
-        Standing, Statement, Status, Timestamp, Via, ZeroConf,
+        Completion, Credit, CreditState, DoubleSpend, FirstSeen, Invoice, InvoiceId, InvoiceState, Level,
+        Merchant, Order, OutputStanding, Paid, PayerNote, Phase, Refund, RequiredOutput, Risk, Settlement,
+        Settling, Sighting, Standing, Statement, Status, Timestamp, Via, ZeroConf,
     },
     ledger::{
         Event, EventKind, Subject,
@@ -248,7 +248,10 @@ structs! {
     ZeroConf { min_score, wait }
     Risk { score, double_spend }
     InvoiceState { phase, level, shared, ambiguous, double_spend, open_claims, events, archived }
-    InvoiceRecord { invoice, state }
+    InvoiceRecord { invoice, state, paid }
+    Paid { credits, there, ambiguous, counted, with_held, settling }
+    Settling { txids, ordinals, last, late, outside, height, completed }
+    Completion { by, paid_at, via }
     FirstSeen { sighting, at }
     TransactionRecord { raw, first_seen, place, outputs, coinbase }
     Refund { script, address, satoshis }
@@ -257,8 +260,8 @@ structs! {
     ScriptRecord { merchant, first, since }
     OutputStanding { credited, satisfied, token_overpaid }
     Settlement { txids, completed_by, paid_at, via, late, confirmations, in_blocks }
-    Standing { status, outputs, amount_paid, overpaid, underpaid, settlement }
-    Statement { invoice, state, credits, note, tip_height, abridged }
+    Standing { status, outputs, amount_paid, overpaid, underpaid, late, settlement }
+    Statement { invoice, state, credits, total, note, tip_height, abridged }
     Event { seq, kind, at, merchant, txid, subject }
     UnassignedPayment { merchant, script, satoshis, token, first_seen, ordinal }
     IdempotencyRecord { body, invoice }
