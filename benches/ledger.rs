@@ -22,6 +22,10 @@ const SCRIPTS: u64 = 1_000_000;
 /// So many invoices ask for one script, each for another amount.
 const ON_ONE_SCRIPT: u64 = 100_000;
 
+/// So many invoices ask for the same, and one transaction pays so many of them.
+const EQUAL: u64 = 3000;
+const EQUAL_OUTPUTS: usize = 2800;
+
 /// Transactions that pay nobody we know.
 const OTHERS: u64 = 1000;
 
@@ -122,7 +126,21 @@ fn credit(c: &mut Criterion, name: &str, world: &World, count: u64, terms: Terms
     group.finish();
 }
 
+/// One transaction that pays thousands of invoices that ask for the same: how long it holds the writer.
+fn equal_outputs(c: &mut Criterion) {
+    let equal: Terms = |_| (script("the same", 0), 10_000);
+    let world = World::with_invoices(EQUAL, equal);
+    let tx = transaction(1 << 41, &vec![equal(0); EQUAL_OUTPUTS]);
+    let mut group = c.benchmark_group("equal_outputs");
+    group.throughput(Throughput::Elements(EQUAL_OUTPUTS as u64));
+    group.bench_function("2800_of_3000", |b| {
+        b.iter(|| black_box(world.apply([observed(tx.clone())])));
+    });
+    group.finish();
+}
+
 fn worlds(c: &mut Criterion) {
+    equal_outputs(c);
     let world = World::with_invoices(SCRIPTS, own_script);
     lookup_nothing(c, "1M_scripts", &world);
     credit(c, "1M_scripts", &world, SCRIPTS, own_script);

@@ -10,6 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use jppd::{
+    bch::{Address, Network, ScriptBuf},
+    store::{Store, StoreOptions},
+};
 use regtest::{Daemon, Node as _, SimNode, SimOptions, wait::PATIENCE};
 use serde_json::json;
 
@@ -287,5 +291,72 @@ async fn the_published_keys_are_the_same_bytes_after_a_restart() -> Result<()> {
     }
     let [first, second] = documents.as_slice() else { anyhow::bail!("{documents:?}") };
     ensure!(first == second && first.contains(public.trim()), "{documents:?}");
+    Ok(())
+}
+
+/// A copy of a store that an earlier version wrote, and a configuration that names it.
+fn old_store(folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let store = folder.join("store");
+    std::fs::create_dir(&store)?;
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores/0.1.0/store");
+    for entry in std::fs::read_dir(kept)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), store.join(entry.file_name()))?;
+    }
+    let file = folder.join("jppd.toml");
+    let quoted = store.display();
+    std::fs::write(
+        &file,
+        format!(
+            "[node]\nnetwork = \"regtest\"\nrpc_cookie_file = \"/nowhere\"\n[store]\npath = \"{quoted}\"\n"
+        ),
+    )?;
+    Ok((store, file))
+}
+
+#[test]
+fn the_owner_of_an_address_is_told_and_released() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (path, file) = old_store(folder.path())?;
+    let file = file.to_str().unwrap_or_default();
+    let address = "bchreg:qqrswpc8qurswpc8qurswpc8qurswpc8qqawkvn8jg";
+    let scripts = |word: &str, address: &str| -> Result<(Option<i32>, String)> {
+        let ended = jppd(&["scripts", word, address, "--config", file])?;
+        let said = [ended.stdout, ended.stderr].concat();
+        Ok((ended.status.code(), String::from_utf8_lossy(&said).into_owned()))
+    };
+    let (code, said) = scripts("show", address)?;
+    ensure!(code == Some(0) && said.contains("owner: ") && said.contains("not released"), "{code:?} {said}");
+
+    // While the daemon holds the store nothing is released, and what to do is said.
+    let held = Store::open(&path, StoreOptions::new(Network::Regtest))?;
+    let (code, said) = scripts("release", address)?;
+    ensure!(code == Some(1) && said.contains("jppd is running with this store: stop it"), "{code:?} {said}");
+    let (code, said) = scripts("show", address)?;
+    ensure!(
+        code == Some(0) && said.contains("not released"),
+        "it can be told all the while: {code:?} {said}"
+    );
+    held.flush_and_close()?;
+    drop(held);
+
+    let (code, said) = scripts("release", address)?;
+    ensure!(code == Some(0) && said.contains("state: released"), "{code:?} {said}");
+    let (code, said) = scripts("show", address)?;
+    ensure!(code == Some(0) && said.contains("state: released"), "{code:?} {said}");
+
+    let script = ScriptBuf::from([&[0x76, 0xa9, 0x14][..], &[0xee; 20], &[0x88, 0xac]].concat());
+    let never = Address::of_script(&script, Network::Regtest).context("an address")?.to_string();
+    for word in ["show", "release"] {
+        let (code, said) = scripts(word, &never)?;
+        ensure!(code == Some(1) && said.contains("no invoice ever asked for it"), "{code:?} {said}");
+    }
+    for (word, address, wanted) in [
+        ("show", "bitcoincash:qqqq", "is no address of the network regtest"),
+        ("release", "bchreg:nonsense", "is no address of the network regtest"),
+    ] {
+        let (code, said) = scripts(word, address)?;
+        ensure!(code == Some(1) && said.contains(wanted), "{word} {address}: {code:?} {said}");
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bitcoincash::consensus;
 use regtest::{
     Node, Shop, eventually,
@@ -397,6 +397,59 @@ on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
         ensure!(told.status.code() == Some(1), "{told:?}");
         ensure!(!store.exists(), "{told:?}");
     }
+    Ok(())
+});
+
+/// A key of a merchant, made by the program and added to a file.
+fn merchant_key(file: &Path, name: &str) -> Result<String> {
+    let file = file.to_str().context("a path in UTF-8")?;
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_jppd"))
+        .args(["keys", "merchant", name, "--file", file])
+        .output()?;
+    ensure!(made.status.success(), "{made:?}");
+    Ok(format!("Bearer {}", String::from_utf8(made.stdout)?.trim()))
+}
+
+on_every_node!(an_address_of_anyone_becomes_the_first_merchants, async |node| {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("keys");
+    let (first, second) = (merchant_key(&file, "first")?, merchant_key(&file, "second")?);
+    let mut shop =
+        open(node, &[("JPPD_HTTP__API_KEYS_FILE", file.to_str().context("a path in UTF-8")?)]).await?;
+    let address = shop.payee.new_address()?;
+    let ask = |satoshis: u64| json!({"outputs": [{"address": address, "amount": satoshis}]});
+    let with = |key: &str| shop.daemon.api().with("authorization", key);
+
+    // Somebody without a key was first.
+    let rival = id(&shop.create(&ask(7_000)).await?)?;
+    let own = with(&first).post("/jpp/invoices/", &ask(7_000)).await?.expect(201)?;
+    ensure!(own["shared"] == false, "{own}");
+    shop.payer.pay(&*shop.node, &address, 7_000)?;
+    shop.until(&id(&own)?, "paid").await?;
+    ensure!(shop.get(&rival).await?["status"] == "pending");
+    shop.daemon.api().post("/jpp/invoices/", &ask(7_000)).await?.expect(400)?;
+    with(&second).post("/jpp/invoices/", &ask(7_000)).await?.expect(400)?;
+    // What a wallet submits for the invoice of that somebody pays it.
+    let transaction = shop.payer.sign(&address, 7_000)?;
+    let paid = shop.pay(&rival, &raw_hex(&transaction)).await?.expect(200)?;
+    ensure!(paid["status"] == "paid" && paid["amount_paid"] == 7_000, "{paid}");
+
+    // The operator gives the address to another merchant.
+    let told = shop.daemon.command(&["scripts", "release", &address])?;
+    let said = String::from_utf8(told.stderr)?;
+    ensure!(told.status.code() == Some(1) && said.contains("jppd is running with this store"), "{said}");
+    let told = shop.daemon.command(&["scripts", "show", &address])?;
+    ensure!(String::from_utf8(told.stdout)?.contains("owner: merchant first"));
+    let waiting = with(&first).post("/jpp/invoices/", &ask(9_000)).await?.expect(201)?;
+    shop.daemon.terminate().await?;
+    ensure!(shop.daemon.command(&["scripts", "release", &address])?.status.success());
+    shop.daemon.launch()?;
+    shop.daemon.wait_ready().await?;
+    let theirs = with(&second).post("/jpp/invoices/", &ask(9_000)).await?.expect(201)?;
+    shop.payer.pay(&*shop.node, &address, 9_000)?;
+    shop.until(&id(&theirs)?, "paid").await?;
+    ensure!(shop.get(&id(&waiting)?).await?["status"] == "pending");
+    with(&first).post("/jpp/invoices/", &ask(1_000)).await?.expect(400)?;
     Ok(())
 });
 

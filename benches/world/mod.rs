@@ -58,7 +58,13 @@ pub(crate) fn transaction(number: u64, outputs: &[(ScriptBuf, u64)]) -> Arc<Tran
         raw.extend_from_slice(&[0x51; 100]);
         raw.extend_from_slice(&[0xff; 4]);
     }
-    raw.push(u8::try_from(outputs.len()).unwrap());
+    match u8::try_from(outputs.len()) {
+        Ok(few) if few < 0xfd => raw.push(few),
+        _ => {
+            raw.push(0xfd);
+            raw.extend_from_slice(&u16::try_from(outputs.len()).unwrap().to_le_bytes());
+        }
+    }
     for (script, satoshis) in outputs {
         raw.extend_from_slice(&satoshis.to_le_bytes());
         raw.push(u8::try_from(script.len()).unwrap());

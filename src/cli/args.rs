@@ -29,9 +29,33 @@ pub enum Command {
     /// Tell which blocks the node deleted before they were walked, and go on without them if that is acknowledged; the
     /// daemon must not run. Exits with 2 if something is missing and was not acknowledged
     Gap(GapCommand),
+    /// Tell who owns an address, and release it to the next one who asks for it
+    #[command(subcommand)]
+    Scripts(Scripts),
     /// Make keys
     #[command(subcommand)]
     Keys(Keys),
+}
+
+/// What to do with the owner of an address.
+#[derive(Debug, Subcommand)]
+pub enum Scripts {
+    /// Tell who owns an address, since when, and whether it is released; the daemon may run meanwhile. Exits with 1 if no
+    /// invoice ever asked for it
+    Show(ScriptCommand),
+    /// Make the next one who asks for an address its owner. What comes later is theirs; invoices of the old owner there are
+    /// then paid by what is submitted for them only. The daemon must not run
+    Release(ScriptCommand),
+}
+
+/// Which address.
+#[derive(Args, Debug)]
+pub struct ScriptCommand {
+    /// The address, as an invoice asks for it
+    pub address: String,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// Where the configuration is.
@@ -119,6 +143,15 @@ mod tests {
         };
         assert!(gap.acknowledge && gap.config.config.is_some());
         assert!(matches!(read("jppd check-config --config /a").unwrap(), Command::CheckConfig(_)));
+        let Command::Scripts(Scripts::Show(show)) = read("jppd scripts show bchtest:q --config /a").unwrap()
+        else {
+            panic!("another command")
+        };
+        assert_eq!((show.address.as_str(), show.config.config.is_some()), ("bchtest:q", true));
+        assert!(matches!(
+            read("jppd scripts release bchtest:q").unwrap(),
+            Command::Scripts(Scripts::Release(_))
+        ));
         let Command::Keys(Keys::Merchant(key)) = read("jppd keys merchant shop --file /k").unwrap() else {
             panic!("another command");
         };
@@ -136,6 +169,8 @@ mod tests {
             "jppd serve",
             "jppd keys",
             "jppd keys merchant",
+            "jppd scripts",
+            "jppd scripts release",
             "jppd keys merchant Shop",
             "jppd run --listen x",
         ] {

@@ -1,4 +1,4 @@
-//! The command line: `run`, `check-config`, `audit`, `gap`, `keys`.
+//! The command line: `run`, `check-config`, `audit`, `gap`, `scripts`, `keys`.
 //!
 //! Floor 7. Assembly only: [`main`] reads the command line and the configuration, and hands over to whoever
 //! does the work. Every command ends in one of three ways, see [`Exit`].
@@ -12,6 +12,7 @@ pub mod keys;
 mod log;
 mod open_files;
 pub mod run;
+pub mod scripts;
 mod signals;
 pub mod signing_key;
 
@@ -23,10 +24,10 @@ use std::{
 
 use clap::Parser as _;
 
-use self::args::{Command, CommandLine, GapCommand, Keys, MerchantKey, SigningKey};
+use self::args::{Command, CommandLine, GapCommand, Keys, MerchantKey, ScriptCommand, Scripts, SigningKey};
 use crate::{
     api::signing::read_domain,
-    config::{ConfigError, Loaded},
+    config::{Config, ConfigError, Loaded},
 };
 
 /// How a command ends.
@@ -101,8 +102,25 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
+        Command::Scripts(Scripts::Show(place)) => script(place, scripts::show),
+        Command::Scripts(Scripts::Release(place)) => script(place, scripts::release),
         Command::Keys(Keys::Merchant(key)) => merchant_key(key),
         Command::Keys(Keys::New(key)) => signing_key(key),
+    }
+}
+
+fn script(
+    ScriptCommand { address, config }: ScriptCommand,
+    look: impl FnOnce(&Config, &str) -> anyhow::Result<scripts::Owned>,
+) -> Exit {
+    match load(config.config.as_deref()) {
+        Ok(loaded) => match look(&loaded.config, &address) {
+            Ok(owned) => {
+                print_and(if owned.is_known() { Exit::Done } else { Exit::Failed }, &owned.shown(), "")
+            }
+            Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+        },
+        Err(error) => fail(Exit::Usage, &error.to_string()),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bch::{BlockHash, ScriptBuf, ScriptHash, Transaction, Txid},
     ledger::{
-        self, Action, Reads, View,
+        self, Action, Outcome, Reads, View,
         tables::{Chain, Counters, Transactions},
     },
     node::{Header, Reply, Request, UnspentCoin},
@@ -50,7 +50,7 @@ pub struct Gap {
     missing: Missing,
     /// What was met before, by height.
     met: BTreeMap<u32, Vec<Arc<Transaction>>>,
-    walking: Option<Header>,
+    walking: Option<(Header, Vec<Arc<Transaction>>)>,
     /// Asks what became of the payments outside a block, while that is not known.
     search: Option<Whereabouts>,
 }
@@ -117,8 +117,15 @@ impl Gap {
                 }
                 self.search(view)
             }
-            Answer::Applied(_) => match self.walking.take() {
-                Some(Header { hash, height, .. }) => {
+            Answer::Applied(outcome) => match self.walking.take() {
+                Some((header, mut transactions)) => {
+                    if let Outcome::Part { applied } = outcome {
+                        transactions.drain(..applied.min(transactions.len()));
+                    }
+                    if !transactions.is_empty() {
+                        return Ok(self.part(header, transactions));
+                    }
+                    let Header { hash, height, .. } = header;
                     Ok(Step::Apply(Box::new(Action::BlockConnected { hash, height })))
                 }
                 None => self.walk(view),
@@ -189,12 +196,17 @@ impl Gap {
             self.path.push_front(header);
             return Ok(Step::Apply(Box::new(Action::BlockDisconnected { hash, height })));
         }
+        let transactions = self.met.remove(&header.height).unwrap_or_default();
+        Ok(self.part(header, transactions))
+    }
+
+    /// Applies what was met of a block, or what is left of it.
+    fn part(&mut self, header: Header, left: Vec<Arc<Transaction>>) -> Step<Missing> {
         let (hash, height) = (header.hash, header.height);
         let time_s = u32::try_from(header.time_s).unwrap_or(u32::MAX);
-        let transactions = self.met.remove(&height).unwrap_or_default();
-        self.walking = Some(header);
-        let transactions = transactions.into_iter().map(|tx| (tx, None)).collect();
-        Ok(Step::Apply(Box::new(Action::BlockPart { hash, height, time_s, transactions })))
+        let transactions = left.iter().map(|tx| (tx.clone(), None)).collect();
+        self.walking = Some((header, left));
+        Step::Apply(Box::new(Action::BlockPart { hash, height, time_s, transactions }))
     }
 
     fn done(&mut self) -> Step<Missing> {

@@ -10,29 +10,35 @@
 //! | 6 | nobody: the payment stays unassigned |
 //!
 //! Ties go to the oldest registration and are marked.
+//!
+//! A script that changed its owner is in a new era: rows 1 to 6 are for what was registered since then, and what was before
+//! is paid by its own claims.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
 };
 
 use super::{
     ReadError, View,
     scribe::Scribe,
-    tables::{Ask, ClaimState, Ever, Exact, InvoiceRecord, Live, Window},
+    tables::{Ask, ClaimState, Ever, Exact, InvoiceRecord, Live, ScriptRecord, Window},
 };
 use crate::{
-    bch::{Category, Output, Token, Transaction},
-    invoice::{FirstSeen, InvoiceId, Order, OutputStanding, Phase, Via, assign_exactly},
+    bch::{Category, Output, ScriptHash, Token, Transaction},
+    invoice::{FirstSeen, InvoiceId, Order, OutputStanding, Phase, Via},
 };
 
-/// How many of the invoices that ask for exactly one output are looked at for one whose whole set fits. They are
-/// looked at from the oldest on; beyond this many, all asking for the same, attribution is a guess anyway.
+/// How many invoices that ask for exactly one output are looked at in vain for one that fits, from the oldest on. Beyond
+/// this many, all asking for the same, attribution is a guess anyway.
 const MOST_CANDIDATES: usize = 1000;
 
-/// How many are read at first, and four times as many each time after. Two are enough where each asks for one
-/// output.
+/// The same for all outputs of a transaction together: it bounds the work that one transaction makes.
+const MOST_LOOKS: usize = 10 * MOST_CANDIDATES;
+
+/// How many are read at first, and up to this many times as many later. Two are enough where each asks for one output.
 const PAGE: usize = 4;
+const LARGEST_PAGE: usize = 1024;
 
 /// The invoice that an output pays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +51,101 @@ pub(super) struct Target {
     pub(super) via: Option<Via>,
 }
 
-/// Outputs of a transaction that still look for their invoice, by their number.
-pub(super) type Free<'t> = BTreeMap<u32, &'t Output>;
+/// Outputs of a transaction that still look for their invoice.
+#[derive(Debug, Default)]
+pub(super) struct Free<'t> {
+    /// By their number.
+    outputs: BTreeMap<u32, &'t Output>,
+    /// Their numbers by what would ask for exactly that.
+    alike: BTreeMap<Ask, BTreeSet<u32>>,
+    /// Their scripts: in which era each is, and with which input that began.
+    scripts: BTreeMap<ScriptHash, (u32, Order)>,
+}
+
+impl<'t> Free<'t> {
+    /// Adds an output to a script that was asked for.
+    pub(super) fn insert(&mut self, vout: u32, output: &'t Output, script: &ScriptRecord) {
+        self.outputs.insert(vout, output);
+        self.scripts.insert(output.script_hash, (script.era(), script.owned_since()));
+        let ask = self.exactly(output);
+        self.alike.entry(ask).or_default().insert(vout);
+    }
+
+    /// Takes an output out: it has its invoice.
+    pub(super) fn remove(&mut self, vout: u32) -> Option<&'t Output> {
+        let output = self.outputs.remove(&vout)?;
+        let ask = self.exactly(output);
+        if let Some(alike) = self.alike.get_mut(&ask) {
+            alike.remove(&vout);
+        }
+        Some(output)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// Those that are left, by their number.
+    pub(super) fn left(&self) -> Vec<(u32, &'t Output)> {
+        self.outputs.iter().map(|(vout, output)| (*vout, *output)).collect()
+    }
+
+    /// What asks for exactly an output, in the present era of its script.
+    fn exactly(&self, output: &Output) -> Ask {
+        let era = self.scripts.get(&output.script_hash).map_or(0, |(era, _)| *era);
+        Ask::exactly(&output.script_hash, era, output.satoshis, output.token.as_ref())
+    }
+
+    /// Pays every required output of an invoice exactly, each with an output of its own; `None` where that is impossible. An
+    /// invoice from before the present era of one of its scripts is paid by its own claims only.
+    fn whole_set(&self, record: &InvoiceRecord) -> Option<Vec<u32>> {
+        let mut used: BTreeMap<Ask, usize> = BTreeMap::new();
+        let mut assigned = Vec::with_capacity(record.invoice.outputs.len());
+        for required in &record.invoice.outputs {
+            let hash = required.script_hash();
+            let (era, since) = self.scripts.get(&hash)?;
+            if record.invoice.registered < *since {
+                return None;
+            }
+            let ask = Ask::exactly(&hash, *era, required.satoshis, required.token.as_ref());
+            let used = used.entry(ask).or_default();
+            assigned.push(*self.alike.get(&ask)?.iter().nth(*used)?);
+            *used += 1;
+        }
+        Some(assigned)
+    }
+}
+
+/// A walk over the invoices of a window that ask for exactly one thing, the oldest first. Each is looked at until it is
+/// known not to fit, or is taken: so the outputs of a transaction that are alike share one walk.
+struct Walk {
+    /// Where the next page begins, and where the last ends; `None` when all are read.
+    pages: Option<(ExactKey, ExactKey)>,
+    size: usize,
+    /// Those that were read and are neither taken nor known not to fit.
+    waiting: VecDeque<(InvoiceId, u16)>,
+    /// How many more are looked at in vain.
+    patience: usize,
+}
+
+type ExactKey = (Window, Ask, Order, u16);
+
+impl Walk {
+    fn over(window: Window, ask: Ask) -> Self {
+        let pages = Some(((window, ask, Order(0), 0), (window, ask, Order(u64::MAX), u16::MAX)));
+        Self { pages, size: PAGE, waiting: VecDeque::new(), patience: MOST_CANDIDATES }
+    }
+}
+
+/// A search for the invoices of the outputs of one transaction.
+struct Search<'f, 't> {
+    seen: &'f FirstSeen,
+    free: &'f mut Free<'t>,
+    found: BTreeMap<u32, Target>,
+    reached: Reached,
+    /// How many more invoices are looked at in vain.
+    looks: usize,
+}
 
 impl<V: View> Scribe<'_, V> {
     /// Finds the invoice of each free output; those that nobody asked for stay in `free`.
@@ -56,38 +155,28 @@ impl<V: View> Scribe<'_, V> {
         seen: &FirstSeen,
         free: &mut Free<'_>,
     ) -> Result<BTreeMap<u32, Target>, ReadError> {
-        let mut found = self.claimed(tx, free)?;
-        let mut reached = Reached::default();
-        for (vout, target) in &found {
+        let found = self.claimed(tx, |vout| free.remove(vout).is_some())?;
+        let mut search = Search { seen, free, found, reached: Reached::default(), looks: MOST_LOOKS };
+        for (vout, target) in &search.found {
             if let (Some(record), Some(output)) =
                 (self.invoice(&target.invoice)?, tx.outputs().get(*vout as usize))
             {
-                self.reach(&mut reached, &record, target.output, output)?;
+                self.reach(&mut search.reached, &record, target.output, output)?;
             }
         }
         for window in [Window::Open, Window::Late] {
-            self.whole_sets(window, seen, free, &mut found, &mut reached)?;
-            self.exact_outputs(window, seen, free, &mut found, &mut reached)?;
+            self.whole_sets(window, &mut search)?;
+            self.exact_outputs(window, &mut search)?;
         }
-        let left: Vec<u32> = free.keys().copied().collect();
-        for vout in left {
-            if let Some(output) = free.get(&vout)
-                && let Some(record) = self.only_one(output, seen)?
-            {
-                let number = self.first_of_kind(&mut reached, &record, output)?;
-                self.reach(&mut reached, &record, number, output)?;
-                free.remove(&vout);
-                found.insert(vout, target_of(&record, number, false, seen));
-            }
-        }
-        Ok(found)
+        self.only_ones(&mut search)?;
+        Ok(search.found)
     }
 
-    /// Row 0. A claim in time is never late, whenever its transaction is seen.
+    /// Row 0. A claim in time is never late, whenever its transaction is seen. `take` says whether an output is to be had.
     pub(super) fn claimed(
         &self,
         tx: &Transaction,
-        free: &mut Free<'_>,
+        mut take: impl FnMut(u32) -> bool,
     ) -> Result<BTreeMap<u32, Target>, ReadError> {
         let mut found = BTreeMap::new();
         let mut claims = self.claims_on(tx.txid())?;
@@ -95,7 +184,7 @@ impl<V: View> Scribe<'_, V> {
         claims.sort_by_key(|(_, claim)| (claim.state != ClaimState::Open, Reverse(claim.claimed)));
         for (invoice, claim) in claims {
             for (vout, output) in claim.assignment {
-                if free.remove(&vout).is_some() {
+                if take(vout) {
                     let target =
                         Target { invoice, output, late: false, ambiguous: false, via: Some(claim.via) };
                     found.insert(vout, target);
@@ -106,117 +195,150 @@ impl<V: View> Scribe<'_, V> {
     }
 
     /// Rows 1 and 3.
-    fn whole_sets(
-        &self,
-        window: Window,
-        seen: &FirstSeen,
-        free: &mut Free<'_>,
-        found: &mut BTreeMap<u32, Target>,
-        reached: &mut Reached,
-    ) -> Result<(), ReadError> {
+    fn whole_sets(&self, window: Window, search: &mut Search<'_, '_>) -> Result<(), ReadError> {
         // An invoice is paid as a whole once, and one that did not fit does not fit when less is left.
-        let mut out = BTreeSet::new();
-        let outputs: Vec<u32> = free.keys().copied().collect();
-        for vout in outputs {
-            let Some(output) = free.get(&vout) else { continue };
-            let fits = |record: &InvoiceRecord, _: u16| {
-                let outputs = free.iter().map(|(vout, output)| (*vout, *output));
-                Ok(assign_exactly(&record.invoice.outputs, outputs).ok())
-            };
+        let (mut out, mut walks) = (BTreeSet::new(), BTreeMap::new());
+        for (vout, output) in search.free.left() {
+            if !search.free.outputs.contains_key(&vout) {
+                continue;
+            }
+            let ask = search.free.exactly(output);
+            let walk = walks.entry(ask).or_insert_with(|| Walk::over(window, ask));
+            let (seen, free) = (search.seen, &*search.free);
+            let fits = |record: &InvoiceRecord, _: u16| Ok(free.whole_set(record));
             let Some((record, _, assignment, ambiguous)) =
-                self.oldest(window, output, seen, &mut out, fits)?
+                self.oldest(walk, seen, &out, &mut search.looks, fits)?
             else {
                 continue;
             };
             for (number, vout) in (0u16..).zip(assignment) {
                 out.insert((record.invoice.id, number));
-                if let Some(output) = free.remove(&vout) {
-                    self.reach(reached, &record, number, output)?;
-                    found.insert(vout, target_of(&record, number, ambiguous, seen));
-                }
+                self.give_to(search, &record, number, vout, ambiguous)?;
             }
         }
         Ok(())
     }
 
     /// Rows 2 and 4.
-    fn exact_outputs(
-        &self,
-        window: Window,
-        seen: &FirstSeen,
-        free: &mut Free<'_>,
-        found: &mut BTreeMap<u32, Target>,
-        reached: &mut Reached,
-    ) -> Result<(), ReadError> {
+    fn exact_outputs(&self, window: Window, search: &mut Search<'_, '_>) -> Result<(), ReadError> {
         // What is satisfied stays so while this transaction is looked at.
-        let mut out = BTreeSet::new();
-        let outputs: Vec<u32> = free.keys().copied().collect();
-        for vout in outputs {
-            let Some(output) = free.get(&vout).copied() else { continue };
+        let (out, mut walks) = (BTreeSet::new(), BTreeMap::new());
+        for (vout, output) in search.free.left() {
+            let ask = search.free.exactly(output);
+            let walk = walks.entry(ask).or_insert_with(|| Walk::over(window, ask));
+            let reached = &mut search.reached;
             let fits = |record: &InvoiceRecord, number: u16| {
                 Ok((!self.is_satisfied(reached, record, number)?).then_some(()))
             };
             if let Some((record, number, (), ambiguous)) =
-                self.oldest(window, output, seen, &mut out, fits)?
+                self.oldest(walk, search.seen, &out, &mut search.looks, fits)?
             {
-                self.reach(reached, &record, number, output)?;
-                free.remove(&vout);
-                found.insert(vout, target_of(&record, number, ambiguous, seen));
+                self.give_to(search, &record, number, vout, ambiguous)?;
             }
         }
         Ok(())
     }
 
-    /// The oldest invoice of a window that asks for exactly this output and fits, and whether another one does.
-    /// Those in `out` are not asked again; those that do not fit are added to it.
+    /// Row 5. The same invoice for all outputs of a kind.
+    fn only_ones(&self, search: &mut Search<'_, '_>) -> Result<(), ReadError> {
+        let mut only = BTreeMap::new();
+        for (vout, output) in search.free.left() {
+            let era = search.free.scripts.get(&output.script_hash).map_or(0, |(era, _)| *era);
+            let kind = Ask::of_kind(&output.script_hash, era, output.token.as_ref());
+            let record = match only.entry(kind) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.only_one(kind, search.seen)?),
+            };
+            if let Some(record) = record {
+                let number = self.first_of_kind(&mut search.reached, record, output)?;
+                self.give_to(search, record, number, vout, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a free output to an invoice.
+    fn give_to(
+        &self,
+        search: &mut Search<'_, '_>,
+        record: &InvoiceRecord,
+        number: u16,
+        vout: u32,
+        ambiguous: bool,
+    ) -> Result<(), ReadError> {
+        if let Some(output) = search.free.remove(vout) {
+            self.reach(&mut search.reached, record, number, output)?;
+            search.found.insert(vout, target_of(record, number, ambiguous, search.seen));
+        }
+        Ok(())
+    }
+
+    /// The oldest invoice of a walk that fits and is not in `out`, and whether another one does.
     fn oldest<F>(
         &self,
-        window: Window,
-        output: &Output,
+        walk: &mut Walk,
         seen: &FirstSeen,
-        out: &mut BTreeSet<(InvoiceId, u16)>,
+        out: &BTreeSet<(InvoiceId, u16)>,
+        looks: &mut usize,
         mut fits: impl FnMut(&InvoiceRecord, u16) -> Result<Option<F>, ReadError>,
     ) -> Result<Option<(InvoiceRecord, u16, F, bool)>, ReadError> {
-        let ask = Ask::exactly(&output.script_hash, output.satoshis, output.token.as_ref());
-        let last = (window, ask, Order(u64::MAX), u16::MAX);
-        let mut from = (window, ask, Order(0), 0);
         let mut best: Option<(InvoiceRecord, u16, F)> = None;
-        let (mut size, mut looked_at) = (PAGE, 0);
-        while looked_at < MOST_CANDIDATES {
-            let page = self.range::<Exact>(from..=last, size)?;
-            let whole = page.len() == size;
-            (size, looked_at) = (size.saturating_mul(4), looked_at.saturating_add(size));
-            let Some((end, _)) = page.last() else { break };
-            from = (end.0, end.1, end.2, end.3.saturating_add(1));
-            for ((_, _, _, number), id) in page {
-                if out.contains(&(id, number))
-                    || best.as_ref().is_some_and(|(record, ..)| record.invoice.id == id)
-                {
-                    continue;
-                }
-                let Some(record) = self.invoice(&id)? else { continue };
-                let fit = if seen.is_after(&record.invoice) { fits(&record, number)? } else { None };
-                match (fit, best.take()) {
-                    (Some(fit), None) => best = Some((record, number, fit)),
-                    (Some(_), Some((record, number, fit))) => {
-                        return Ok(Some((record, number, fit, true)));
-                    }
-                    (None, before) => {
-                        out.insert((id, number));
-                        best = before;
-                    }
-                }
+        let mut at = 0;
+        while walk.patience > 0 && *looks > 0 {
+            let Some((id, number)) = self.waiting(walk, at)? else { break };
+            if out.contains(&(id, number)) {
+                walk.waiting.remove(at);
+                continue;
             }
-            if !whole {
-                break;
+            if best.as_ref().is_some_and(|(record, ..)| record.invoice.id == id) {
+                // Another required output of the same one: for the next output that is alike.
+                at += 1;
+                continue;
+            }
+            let record = self.invoice(&id)?.filter(|record| seen.is_after(&record.invoice));
+            let fit = match &record {
+                Some(record) => fits(record, number)?,
+                None => None,
+            };
+            match (fit, record, best.is_some()) {
+                (Some(_), Some(_), true) => {
+                    return Ok(best.map(|(record, number, fit)| (record, number, fit, true)));
+                }
+                (Some(fit), Some(record), false) => {
+                    walk.waiting.remove(at);
+                    best = Some((record, number, fit));
+                }
+                _ => {
+                    walk.waiting.remove(at);
+                    walk.patience -= 1;
+                    *looks -= 1;
+                }
             }
         }
         Ok(best.map(|(record, number, fit)| (record, number, fit, false)))
     }
 
-    /// Row 5.
-    fn only_one(&self, output: &Output, seen: &FirstSeen) -> Result<Option<InvoiceRecord>, ReadError> {
-        let kind = Ask::of_kind(&output.script_hash, output.token.as_ref());
+    /// The one that waits at this place of a walk, read if need be.
+    fn waiting(&self, walk: &mut Walk, at: usize) -> Result<Option<(InvoiceId, u16)>, ReadError> {
+        if at >= walk.waiting.len()
+            && let Some((from, last)) = walk.pages
+        {
+            let page = self.range::<Exact>(from..=last, walk.size)?;
+            let end = page.last().filter(|_| page.len() == walk.size).and_then(
+                |((window, ask, order, number), _)| {
+                    // No invoice requires as many outputs as there are numbers.
+                    Some((*window, *ask, *order, number.checked_add(1)?))
+                },
+            );
+            walk.pages = end.map(|from| (from, last));
+            walk.size = walk.size.saturating_mul(4).min(LARGEST_PAGE);
+            walk.waiting.extend(page.into_iter().map(|((_, _, _, number), id)| (id, number)));
+        }
+        Ok(walk.waiting.get(at).copied())
+    }
+
+    /// The only live invoice that asks for a kind; if none is live, the only one that ever did.
+    fn only_one(&self, kind: Ask, seen: &FirstSeen) -> Result<Option<InvoiceRecord>, ReadError> {
         let keys = (kind, Order(0), 0)..=(kind, Order(u64::MAX), u16::MAX);
         /// More entries than one invoice can have of one kind.
         const ENOUGH: usize = 256;

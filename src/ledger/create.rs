@@ -26,7 +26,7 @@ impl<V: View> Scribe<'_, V> {
         if let Some(index) = self.script_of_another(&draft, &merchant)? {
             return Ok(Created::ScriptOfAnother { index });
         }
-        let sharing = self.sharing(&draft)?;
+        let sharing = self.sharing(&draft, &merchant)?;
         if let (Some((index, _)), SharedOutputs::Refuse) = (sharing.first(), self.rules.shared_outputs) {
             return Ok(Created::Shared { index: *index });
         }
@@ -68,7 +68,7 @@ impl<V: View> Scribe<'_, V> {
     fn script_of_another(&self, draft: &Draft, merchant: &Merchant) -> Result<Option<usize>, ReadError> {
         for (index, output) in draft.outputs.iter().enumerate() {
             let record = self.get::<Scripts>(&output.script_hash())?;
-            if record.is_some_and(|record| record.merchant != *merchant) {
+            if record.is_some_and(|record| !record.is_free_for(merchant)) {
                 return Ok(Some(index));
             }
         }
@@ -78,10 +78,17 @@ impl<V: View> Scribe<'_, V> {
     /// The required outputs that another live invoice asks for exactly, each with the oldest such invoice.
     ///
     /// The oldest is enough: the second one to ask marked the first, and every later one marks itself.
-    fn sharing(&self, draft: &Draft) -> Result<Vec<(usize, InvoiceId)>, ReadError> {
+    fn sharing(&self, draft: &Draft, merchant: &Merchant) -> Result<Vec<(usize, InvoiceId)>, ReadError> {
         let mut sharing = Vec::new();
         for (index, output) in draft.outputs.iter().enumerate() {
-            let ask = Ask::exactly(&output.script_hash(), output.satoshis, output.token.as_ref());
+            let hash = output.script_hash();
+            let era = match self.get::<Scripts>(&hash)? {
+                // It changes its owner with this creation, and nobody has asked in the new era.
+                Some(script) if script.merchant != *merchant => continue,
+                Some(script) => script.era(),
+                None => continue,
+            };
+            let ask = Ask::exactly(&hash, era, output.satoshis, output.token.as_ref());
             for window in [Window::Open, Window::Late] {
                 let keys = (window, ask, Order(0), 0)..=(window, ask, Order(u64::MAX), u16::MAX);
                 sharing.extend(self.range::<Exact>(keys, 1)?.into_iter().map(|(_, other)| (index, other)));
@@ -104,15 +111,23 @@ impl<V: View> Scribe<'_, V> {
     fn watch(&mut self, invoice: &Invoice) -> Result<(), ReadError> {
         for (number, output) in (0u16..).zip(&invoice.outputs) {
             let hash = output.script_hash();
-            if self.get::<Scripts>(&hash)?.is_none() {
-                let record = ScriptRecord {
-                    merchant: invoice.merchant.clone(),
-                    first: self.order,
-                    since: invoice.created,
-                };
-                self.put::<Scripts>(hash, record);
+            let known = self.get::<Scripts>(&hash)?;
+            let mut script = known.clone().unwrap_or_else(|| ScriptRecord {
+                merchant: invoice.merchant.clone(),
+                first: self.order,
+                since: invoice.created,
+                released: false,
+                taken: Vec::new(),
+            });
+            script.released = false;
+            if script.merchant != invoice.merchant {
+                script.merchant = invoice.merchant.clone();
+                script.taken.push(self.order);
             }
-            let kind = Ask::of_kind(&hash, output.token.as_ref());
+            let kind = Ask::of_kind(&hash, script.era(), output.token.as_ref());
+            if known.as_ref() != Some(&script) {
+                self.put::<Scripts>(hash, script);
+            }
             self.put::<Ever>((kind, invoice.registered, number), invoice.id);
         }
         if let Some(retention) = self.rules.retention {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Refusal, tables::Place};
 use crate::{
-    bch::{BlockHash, OutPoint, ProofScore, Transaction, Txid},
+    bch::{BlockHash, OutPoint, ProofScore, ScriptHash, Transaction, Txid},
     invoice::{Draft, FirstSeen, InvoiceId, Merchant, PayerNote, Statement, Timestamp, Via},
 };
 
@@ -66,6 +66,11 @@ pub struct Input {
 pub enum Action {
     /// A merchant creates an invoice.
     Create(Box<Creation>),
+    /// The operator releases a script: the next one who asks for it becomes its owner. Until then nothing changes.
+    ReleaseScript {
+        /// The script.
+        script: ScriptHash,
+    },
     /// A merchant withdraws one.
     Cancel {
         /// Which.
@@ -138,7 +143,8 @@ pub enum Action {
         /// Its hash.
         hash: BlockHash,
     },
-    /// A part of a block that is about to be connected. Parts can be repeated.
+    /// A part of a block that is about to be connected. Parts can be repeated. Of one that makes very much work only a
+    /// beginning is applied, see [`Outcome::Part`].
     BlockPart {
         /// The block.
         hash: BlockHash,
@@ -239,6 +245,12 @@ impl From<Observation> for Place {
 pub enum Outcome {
     /// It was taken in.
     Done,
+    /// Of a part of a block.
+    Part {
+        /// How many of its transactions were applied, in their order: one at least. The rest is for another input, so that
+        /// nobody waits long for the writer.
+        applied: usize,
+    },
     /// Of a creation.
     Created(Box<Created>),
     /// Of a claim.

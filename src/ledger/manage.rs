@@ -8,14 +8,25 @@ use super::{
     observe::credit_state,
     scribe::Scribe,
     settle::Change,
-    tables::{Credits, CreditsOf, InvoiceRecord, Transactions, Unassigned},
+    tables::{Credits, CreditsOf, InvoiceRecord, Scripts, Transactions, Unassigned},
 };
 use crate::{
-    bch::{OutPoint, Token},
+    bch::{OutPoint, ScriptHash, Token},
     invoice::{Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Via},
 };
 
 impl<V: View> Scribe<'_, V> {
+    /// Makes the next one who asks for a script its owner.
+    pub(super) fn release_script(&mut self, script: ScriptHash) -> Result<(), ReadError> {
+        if let Some(mut record) = self.get::<Scripts>(&script)?
+            && !record.released
+        {
+            record.released = true;
+            self.put::<Scripts>(script, record);
+        }
+        Ok(())
+    }
+
     /// Withdraws an invoice. Asking again is fine; a submission under way or a payment that counts is not.
     pub(super) fn cancel(&mut self, id: InvoiceId, merchant: &Merchant) -> Result<Managed, ReadError> {
         let Some(before) = self.managed(id, merchant)? else { return Ok(Managed::Unknown) };

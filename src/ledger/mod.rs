@@ -77,6 +77,10 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
     let mut scribe = Scribe::begin(view, rules, input.at)?;
     let outcome = match input.action {
         Action::Create(creation) => Outcome::Created(Box::new(scribe.create(*creation)?)),
+        Action::ReleaseScript { script } => {
+            scribe.release_script(script)?;
+            Outcome::Done
+        }
         Action::Cancel { invoice, merchant } => Outcome::Managed(scribe.cancel(invoice, &merchant)?),
         Action::Assign { outpoint, invoice, merchant } => {
             Outcome::Managed(scribe.assign(outpoint, invoice, &merchant)?)
@@ -121,8 +125,7 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
             Outcome::Done
         }
         Action::BlockPart { hash, height, time_s, transactions } => {
-            scribe.block_part(hash, height, time_s, &transactions)?;
-            Outcome::Done
+            Outcome::Part { applied: scribe.block_part(hash, height, time_s, &transactions)? }
         }
         Action::BlockConnected { hash, height } => {
             scribe.connect_block(hash, height)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ReadError, View,
-    candidates::Target,
+    candidates::{Free, Target},
     scribe::Scribe,
     settle::Change,
     tables::{
@@ -40,23 +40,23 @@ impl<V: View> Scribe<'_, V> {
         self.meet_conflicts(tx, place)?;
 
         let seen = known.as_ref().and_then(|record| record.first_seen).unwrap_or(seen);
-        let (mut credits, mut free, mut unassigned) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut credits, mut free, mut unassigned) = (Vec::new(), Free::default(), BTreeSet::new());
         for (vout, output) in tx.numbered_outputs() {
             if let Some(credit) = self.get::<Credits>(&tx.outpoint(vout))? {
                 credits.push(credit);
             } else if self.get::<Unassigned>(&tx.outpoint(vout))?.is_some() {
-                unassigned.insert(vout, output);
+                unassigned.insert(vout);
             } else if let Some(script) = self.get::<Scripts>(&output.script_hash)?
                 && script.was_asked_before(&seen)
             {
-                free.insert(vout, output);
+                free.insert(vout, output, &script);
             }
         }
         let mut targets =
             if free.is_empty() { BTreeMap::new() } else { self.find_targets(tx, &seen, &mut free)? };
         if !unassigned.is_empty() {
             // What was left unassigned stays so, unless a submission says what it is for.
-            targets.extend(self.claimed(tx, &mut unassigned)?);
+            targets.extend(self.claimed(tx, |vout| unassigned.remove(&vout))?);
         }
         if known.is_none() && credits.is_empty() && targets.is_empty() && free.is_empty() {
             return Ok(());
@@ -85,7 +85,7 @@ impl<V: View> Scribe<'_, V> {
         }
         if place != Place::Seen {
             // Of what is not known to be there, nothing is told: it looks for its invoice again when it is.
-            for (vout, output) in free {
+            for (vout, output) in free.left() {
                 self.leave_unassigned(tx, vout, output, seen)?;
             }
         }

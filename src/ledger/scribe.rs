@@ -1,6 +1,6 @@
 //! One input's work in progress.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{cell::Cell, collections::BTreeMap, ops::RangeInclusive};
 
 use super::{
     Changes, Event, EventKind, Holds, ReadError, Reads, Rules, Subject, Table, View,
@@ -19,6 +19,8 @@ pub(super) struct Scribe<'a, V> {
     view: &'a V,
     pub(super) rules: &'a Rules,
     changes: Changes,
+    /// How many records were read in ranges, and written.
+    work: Cell<usize>,
     /// What invoices are paid by now, where their records do not say it yet; `None` where it must be computed from all
     /// credits.
     paid: BTreeMap<InvoiceId, Option<Paid>>,
@@ -28,12 +30,18 @@ pub(super) struct Scribe<'a, V> {
     pub(super) order: Order,
 }
 
+impl<V> Scribe<'_, V> {
+    fn worked(&self, records: usize) {
+        self.work.set(self.work.get().saturating_add(records));
+    }
+}
+
 impl<'a, V: View> Scribe<'a, V> {
     pub(super) fn begin(view: &'a V, rules: &'a Rules, at: Timestamp) -> Result<Self, ReadError> {
         let begun = Reads::<Counters>::get(view, &())?.unwrap_or_default();
         let meta = Meta { now: begun.now.max(at), ..begun };
         let (changes, paid, order) = (Changes::default(), BTreeMap::new(), Order(meta.order.0 + 1));
-        Ok(Self { view, rules, changes, paid, order, begun, meta })
+        Ok(Self { view, rules, changes, work: Cell::new(0), paid, order, begun, meta })
     }
 
     /// What changed. An input that changes nothing leaves no trace, not even in the counters.
@@ -44,6 +52,11 @@ impl<'a, V: View> Scribe<'a, V> {
             self.changes.counters.insert((), Some(self.meta));
         }
         self.changes
+    }
+
+    /// How much was done for this input: how many records were read in ranges, and written.
+    pub(super) fn work(&self) -> usize {
+        self.work.get()
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -86,6 +99,7 @@ impl<'a, V: View> Scribe<'a, V> {
     where
         Changes: Holds<T>,
     {
+        self.worked(1);
         Holds::<T>::table_mut(&mut self.changes).insert(key, Some(value));
     }
 
@@ -93,6 +107,7 @@ impl<'a, V: View> Scribe<'a, V> {
     where
         Changes: Holds<T>,
     {
+        self.worked(1);
         Holds::<T>::table_mut(&mut self.changes).insert(key, None);
     }
 
@@ -259,7 +274,16 @@ where
     }
 
     fn range(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {
-        range_over(self.view, &self.changes, keys, limit)
+        if keys.start() > keys.end() {
+            return Ok(Vec::new());
+        }
+        // What was removed in this input is read over too.
+        let removed =
+            Holds::<T>::table(&self.changes).range(keys.clone()).filter(|(_, value)| value.is_none());
+        self.worked(removed.count());
+        let found = range_over(self.view, &self.changes, keys, limit)?;
+        self.worked(found.len());
+        Ok(found)
     }
 
     fn last(&self, keys: RangeInclusive<T::Key>, limit: usize) -> Result<Records<T>, ReadError> {

@@ -6,13 +6,13 @@ use super::{
     EventKind, ReadError, Rules, Subject, View,
     scribe::Scribe,
     tables::{
-        Ask, Awaiting, Events, EventsOf, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live,
+        Ask, Awaiting, Events, EventsOf, Exact, Expiries, InvoiceRecord, Invoices, LateEnds, Live, Scripts,
         Transactions, Window,
     },
 };
 use crate::{
-    bch::Txid,
-    invoice::{DoubleSpend, InvoiceId, Level, MOST_NAMED, Paid, Phase, Timestamp},
+    bch::{ScriptHash, Txid},
+    invoice::{DoubleSpend, InvoiceId, Level, MOST_NAMED, Order, Paid, Phase, Timestamp},
 };
 
 /// How many events of an invoice are looked through for what it was told of double spends already.
@@ -197,7 +197,7 @@ impl<V: View> Scribe<'_, V> {
         let id = record.invoice.id;
         let (was, is) = (before.and_then(exposure), exposure(&record));
         if was != is {
-            self.expose(&record, was, is);
+            self.expose(&record, was, is)?;
         }
         let (was, is) = (before.and_then(expiry), expiry(&record));
         if was != is {
@@ -236,24 +236,36 @@ impl<V: View> Scribe<'_, V> {
         Ok(())
     }
 
-    fn expose(&mut self, record: &InvoiceRecord, was: Option<Window>, is: Option<Window>) {
+    /// In which era of a script something was registered.
+    pub(super) fn era_of(&self, script: &ScriptHash, registered: Order) -> Result<u32, ReadError> {
+        Ok(self.get::<Scripts>(script)?.map_or(0, |script| script.era_of(registered)))
+    }
+
+    fn expose(
+        &mut self,
+        record: &InvoiceRecord,
+        was: Option<Window>,
+        is: Option<Window>,
+    ) -> Result<(), ReadError> {
         let invoice = &record.invoice;
         for (number, output) in (0u16..).zip(&invoice.outputs) {
             let hash = output.script_hash();
-            let exact = Ask::exactly(&hash, output.satoshis, output.token.as_ref());
+            let era = self.era_of(&hash, invoice.registered)?;
+            let exact = Ask::exactly(&hash, era, output.satoshis, output.token.as_ref());
             if let Some(window) = was {
                 self.remove::<Exact>((window, exact, invoice.registered, number));
             }
             if let Some(window) = is {
                 self.put::<Exact>((window, exact, invoice.registered, number), invoice.id);
             }
-            let kind = Ask::of_kind(&hash, output.token.as_ref());
+            let kind = Ask::of_kind(&hash, era, output.token.as_ref());
             match (was.is_some(), is.is_some()) {
                 (true, false) => self.remove::<Live>((kind, invoice.registered, number)),
                 (false, true) => self.put::<Live>((kind, invoice.registered, number), invoice.id),
                 _ => {}
             }
         }
+        Ok(())
     }
 }
 

@@ -265,15 +265,41 @@ pub struct Claim {
 /// A script that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptRecord {
-    /// Who asked for it first, and alone may ask for it again.
+    /// Its owner: who asked for it first, and alone may ask for it again. What only [`Merchant::anyone`] asked for becomes
+    /// the first merchant's who asks with a key; what the operator released becomes the next one's who asks.
     pub merchant: Merchant,
     /// When it was first asked for: what came before is no business of ours.
     pub first: Order,
     /// The same as a moment.
     pub since: Timestamp,
+    /// Whether the operator released it: the next one who asks becomes its owner.
+    pub released: bool,
+    /// The inputs with which it got another owner, in order.
+    pub taken: Vec<Order>,
 }
 
 impl ScriptRecord {
+    /// Whether a merchant may ask for it.
+    pub fn is_free_for(&self, merchant: &Merchant) -> bool {
+        self.merchant == *merchant || self.merchant.is_anyone() || self.released
+    }
+
+    /// How often it changed its owner. What was registered in an earlier era is paid by its own claims only.
+    pub fn era(&self) -> u32 {
+        u32::try_from(self.taken.len()).unwrap_or(u32::MAX)
+    }
+
+    /// In which era something was registered.
+    pub fn era_of(&self, registered: Order) -> u32 {
+        let before = self.taken.iter().filter(|taken| **taken <= registered).count();
+        u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    /// The input with which the present era began.
+    pub fn owned_since(&self) -> Order {
+        self.taken.last().copied().unwrap_or(self.first)
+    }
+
     /// Whether a transaction came after the script was first asked for.
     pub fn was_asked_before(&self, seen: &FirstSeen) -> bool {
         match seen.sighting {
@@ -297,10 +323,9 @@ pub enum Window {
 pub struct Ask(pub [u8; 32]);
 
 impl Ask {
-    /// Exactly this: a script, satoshis, and a token or none.
-    pub fn exactly(script: &ScriptHash, satoshis: u64, token: Option<&Token>) -> Self {
-        let mut digest = Sha256::new_with_prefix(b"exact");
-        digest.update(script.as_bytes());
+    /// Exactly this: a script in one of its eras ([`ScriptRecord::era`]), satoshis, and a token or none.
+    pub fn exactly(script: &ScriptHash, era: u32, satoshis: u64, token: Option<&Token>) -> Self {
+        let mut digest = Self::of_script(b"exact", script, era);
         digest.update(satoshis.to_be_bytes());
         if let Some(token) = token {
             digest.update(token.category.wire());
@@ -314,14 +339,26 @@ impl Ask {
         Self(digest.finalize().into())
     }
 
-    /// Anything of this kind: a script, and a category of tokens or none.
-    pub fn of_kind(script: &ScriptHash, token: Option<&Token>) -> Self {
-        let mut digest = Sha256::new_with_prefix(b"kind");
-        digest.update(script.as_bytes());
+    /// Anything of this kind: a script in one of its eras, and a category of tokens or none.
+    pub fn of_kind(script: &ScriptHash, era: u32, token: Option<&Token>) -> Self {
+        let mut digest = Self::of_script(b"kind", script, era);
         if let Some(token) = token {
             digest.update(token.category.wire());
         }
         Self(digest.finalize().into())
+    }
+}
+
+impl Ask {
+    /// The first era is not in the digest: those that lie on disk from before there were eras are of the first.
+    fn of_script(word: &[u8], script: &ScriptHash, era: u32) -> Sha256 {
+        let mut digest = Sha256::new_with_prefix(word);
+        if era > 0 {
+            digest.update(b"-in-era");
+            digest.update(era.to_be_bytes());
+        }
+        digest.update(script.as_bytes());
+        digest
     }
 }
 

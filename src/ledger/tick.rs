@@ -69,7 +69,9 @@ impl<V: View> Scribe<'_, V> {
             self.remove::<Retirements>((at, id));
             let Some(record) = self.invoice(&id)? else { continue };
             for (number, output) in (0u16..).zip(&record.invoice.outputs) {
-                let kind = Ask::of_kind(&output.script_hash(), output.token.as_ref());
+                let hash = output.script_hash();
+                let era = self.era_of(&hash, record.invoice.registered)?;
+                let kind = Ask::of_kind(&hash, era, output.token.as_ref());
                 self.remove::<Ever>((kind, record.invoice.registered, number));
             }
         }

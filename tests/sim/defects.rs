@@ -71,12 +71,14 @@ pub(crate) enum Defect {
     WaitEndedByTheClock,
     /// What is lost, and did not make its invoice paid, is told as if it were there.
     LossUntold,
+    /// A script with another owner stays in its era.
+    EraForgotten,
     /// What is lost stays in what the record of its invoice says that it was paid.
     LossStaysInTheSum,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::ClaimSkipped,
         Self::EventBeforeWrite,
         Self::TipNotRechecked,
@@ -105,6 +107,7 @@ impl Defect {
         Self::ProofsIgnored,
         Self::WaitEndedByTheClock,
         Self::LossUntold,
+        Self::EraForgotten,
         Self::LossStaysInTheSum,
     ];
 }
@@ -142,6 +145,11 @@ pub(crate) fn tamper(defect: Defect, changes: &mut Changes, view: &MemoryView) -
                 if credit.state == CreditState::Held {
                     credit.state = CreditState::Mempool;
                 }
+            }
+        }
+        Defect::EraForgotten => {
+            for script in changes.scripts.values_mut().flatten() {
+                script.taken.clear();
             }
         }
         Defect::LossStaysInTheSum => {

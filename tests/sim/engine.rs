@@ -40,8 +40,10 @@ impl World {
             (Some(Defect::ClaimSkipped), Action::Claim(_), _) => {
                 instead = Some(Outcome::Claimed(Claimed::Open))
             }
-            (Some(Defect::BlockPartSkipped), Action::BlockPart { .. }, _)
-            | (Some(Defect::ProofsIgnored), Action::Proven { .. }, _) => instead = Some(Outcome::Done),
+            (Some(Defect::BlockPartSkipped), Action::BlockPart { transactions, .. }, _) => {
+                instead = Some(Outcome::Part { applied: transactions.len() });
+            }
+            (Some(Defect::ProofsIgnored), Action::Proven { .. }, _) => instead = Some(Outcome::Done),
             (Some(Defect::RawtxIsMempool), Action::Observed { observation, .. }, _)
                 if matches!(who, Actor::Meeting(_)) =>
             {
@@ -216,6 +218,7 @@ fn describe(input: &Input) -> Option<String> {
         Action::Observed { transaction, first_seen, observation } => {
             format!("{} {observation:?}, first {:?}", short(&transaction.txid()), first_seen.sighting)
         }
+        Action::ReleaseScript { script } => format!("{script:?} is released"),
         Action::Lost { txid } => format!("{} is lost", short(txid)),
         Action::Proven { txids } => {
             let txids: Vec<String> = txids.iter().map(short).collect();

@@ -28,6 +28,25 @@ impl Oracle {
         Ok(())
     }
 
+    /// What was met pays no invoice without a key where a merchant asked for the script before: 3.4.
+    pub(crate) fn is_its_own(&self, credit: &Credit) -> Result<()> {
+        let booked = self.invoices.get(&credit.invoice).context("a credit of no invoice")?;
+        let by_observation = matches!(credit.via, Via::Mempool | Via::Block);
+        ensure!(
+            !by_observation || !self.is_taken(booked, usize::from(credit.output)),
+            "{} pays {}, which was made without a key, and its script is a merchant's",
+            credit.outpoint,
+            credit.invoice
+        );
+        Ok(())
+    }
+
+    /// Whether an invoice was made without a key, and the script of one of its outputs is a merchant's now.
+    pub(crate) fn is_taken(&self, booked: &Booked, output: usize) -> bool {
+        let script = booked.invoice.outputs.get(output).map(|output| &output.script);
+        booked.invoice.merchant.is_anyone() && script.is_some_and(|script| self.owned.contains(script))
+    }
+
     /// Whether a transaction certainly was there before an invoice, and the daemon of this life is bound to know.
     pub(crate) fn is_older(&self, invoice: InvoiceId, txid: &Txid, life: u32, node: &Node) -> bool {
         let Some(booked) = self.invoices.get(&invoice) else { return false };
@@ -100,7 +119,8 @@ impl Oracle {
     /// The row by which an invoice can have an output: 1 open and exact, 3 late and exact, 5 live, 6 any other.
     pub(crate) fn rank(&self, booked: &Booked, credit: &Credit) -> u32 {
         let (script, _) = self.kind_of(credit);
-        if booked.state.level != Level::Unpaid || booked.state.archived {
+        let taken = booked.invoice.merchant.is_anyone() && self.owned.contains(&script);
+        if booked.state.level != Level::Unpaid || booked.state.archived || taken {
             return 6;
         }
         let exact = (0u16..).zip(&booked.invoice.outputs).any(|(number, output)| {

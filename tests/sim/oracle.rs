@@ -73,6 +73,9 @@ pub(crate) struct Oracle {
     pub(crate) invoices: BTreeMap<InvoiceId, Booked>,
     pub(crate) askers: BTreeMap<Kind, Vec<InvoiceId>>,
     pub(crate) credits: BTreeMap<OutPoint, Credit>,
+    /// Scripts that a merchant with a key asked for, up to the last commit: what asks for them without a key is paid by its
+    /// own claims only.
+    pub(crate) owned: BTreeSet<ScriptBuf>,
     pub(crate) chain: BTreeMap<u32, BlockHash>,
     pub(crate) successes: Vec<Success>,
     /// The events that left, by their number.
@@ -340,6 +343,9 @@ impl Oracle {
             }
         }
         self.records_say_what_is_paid(changes)?;
+        for booked in self.invoices.values().filter(|booked| !booked.invoice.merchant.is_anyone()) {
+            self.owned.extend(booked.invoice.outputs.iter().map(|output| output.script.clone()));
+        }
         for (height, hash) in &changes.chain {
             match hash {
                 Some(hash) => self.chain.insert(*height, *hash),
@@ -497,6 +503,7 @@ impl Oracle {
                 None => {
                     if !moved {
                         self.is_legal(credit, node)?;
+                        self.is_its_own(credit)?;
                     }
                     ensure!(
                         moved || !self.is_older(credit.invoice, &outpoint.txid, life, node),

@@ -370,7 +370,11 @@ impl World {
         }
         self.oracle.asked(id, watched);
         self.say(|| format!("merchant  asks for {} ({number})", short(&id)));
-        let creation = Creation { id, merchant: merchant(), draft, idempotency: None };
+        let merchant = creator(number);
+        if merchant.is_anyone() {
+            self.tally.count("creations without a key");
+        }
+        let creation = Creation { id, merchant, draft, idempotency: None };
         self.apply(Actor::Create(number), Action::Create(Box::new(creation)), false);
         Ok(())
     }
@@ -437,6 +441,11 @@ impl World {
             self.after(delay, Event::Do(deed));
         }
     }
+}
+
+/// Who asks for the invoice of a job. One in seven is made without a key: its script can become the merchant's.
+fn creator(number: u32) -> Merchant {
+    if number % 7 == 3 { Merchant::anyone() } else { merchant() }
 }
 
 fn merchant() -> Merchant {

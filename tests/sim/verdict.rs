@@ -130,6 +130,7 @@ impl Oracle {
                     if let [only] = askers.as_slice() {
                         ensure!(
                             self.assigned.contains(&outpoint)
+                                || self.owned.contains(&output.script_pubkey) && self.is_anyones(only)
                                 || credit.is_some_and(|credit| credit.invoice == *only),
                             "{outpoint} can only pay {only}, and {credit:?} has it"
                         );
@@ -142,6 +143,10 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    fn is_anyones(&self, id: &InvoiceId) -> bool {
+        self.invoices.get(id).is_some_and(|booked| booked.invoice.merchant.is_anyone())
     }
 
     /// Status, sums and `late` follow from the credits that count, and the events tell of nothing else.

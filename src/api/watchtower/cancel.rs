@@ -47,6 +47,8 @@ pub(super) async fn managed<S: Send + Sync + 'static>(
         Outcome::Managed(Managed::NothingLikeIt) => {
             Err(Fault::Conflict("This invoice asks for nothing that this payment could be."))
         }
-        outcome @ (Outcome::Done | Outcome::Created(_) | Outcome::Claimed(_)) => Err(other_outcome(&outcome)),
+        outcome @ (Outcome::Done | Outcome::Part { .. } | Outcome::Created(_) | Outcome::Claimed(_)) => {
+            Err(other_outcome(&outcome))
+        }
     }
 }

@@ -77,7 +77,7 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
     let creation = Creation { id: InvoiceId::random(), merchant, draft, idempotency };
     let created = match shared.apply(Action::Create(Box::new(creation))).await? {
         Outcome::Created(created) => *created,
-        outcome @ (Outcome::Done | Outcome::Claimed(_) | Outcome::Managed(_)) => {
+        outcome @ (Outcome::Done | Outcome::Part { .. } | Outcome::Claimed(_) | Outcome::Managed(_)) => {
             return Err(other_outcome(&outcome));
         }
     };

@@ -195,13 +195,15 @@ fn invoice_indexes(view: &MemoryView, rules: &Rules, _tip: Option<u32>) {
         };
         for (number, output) in (0u16..).zip(&invoice.outputs) {
             let hash = output.script_hash();
-            assert_eq!(view.scripts[&hash].merchant, invoice.merchant);
-            assert!(view.scripts[&hash].first <= invoice.registered);
-            let kind = (Ask::of_kind(&hash, output.token.as_ref()), invoice.registered, number);
+            let script = &view.scripts[&hash];
+            let era = script.era_of(invoice.registered);
+            assert!(era < script.era() || script.merchant == invoice.merchant);
+            assert!(script.first <= invoice.registered);
+            let kind = (Ask::of_kind(&hash, era, output.token.as_ref()), invoice.registered, number);
             ever.insert((kind, *id));
             if state.level == Level::Unpaid && !state.archived {
                 live.insert(kind, *id);
-                let ask = Ask::exactly(&hash, output.satoshis, output.token.as_ref());
+                let ask = Ask::exactly(&hash, era, output.satoshis, output.token.as_ref());
                 exact.insert((window, ask, invoice.registered, number), *id);
             }
         }

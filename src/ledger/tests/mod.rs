@@ -11,11 +11,13 @@ mod held;
 mod invariants;
 mod merchant;
 mod order;
+mod owners;
 mod property;
 mod rows;
 mod spent_twice;
 mod time;
 mod unions;
+mod work;
 mod world;
 
 use world::{World, invoice_id, shop, token};

@@ -124,7 +124,7 @@ impl World {
         assert_eq!(changes, again.changes, "not deterministic: {input:?}");
         assert_eq!(outcome, again.outcome, "not deterministic: {input:?}");
         let refused = match &outcome {
-            Outcome::Done => false,
+            Outcome::Done | Outcome::Part { .. } => false,
             Outcome::Created(created) => created.statement().is_none(),
             Outcome::Claimed(claimed) => matches!(claimed, Claimed::Refused(_)),
             Outcome::Managed(managed) => !matches!(managed, Managed::Done(_)),

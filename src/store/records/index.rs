@@ -121,6 +121,10 @@ pub(in crate::store) struct ScriptMessage {
     first: u64,
     #[prost(uint64, tag = "3")]
     since_ms: u64,
+    #[prost(bool, tag = "4")]
+    released: bool,
+    #[prost(uint64, repeated, tag = "5")]
+    taken: Vec<u64>,
 }
 
 impl Record for ScriptRecord {
@@ -131,6 +135,8 @@ impl Record for ScriptRecord {
             merchant: self.merchant.name().to_owned(),
             first: self.first.0,
             since_ms: self.since.millis(),
+            released: self.released,
+            taken: self.taken.iter().map(|order| order.0).collect(),
         }
     }
 
@@ -139,6 +145,8 @@ impl Record for ScriptRecord {
             merchant: Merchant::named(message.merchant),
             first: Order(message.first),
             since: time(message.since_ms)?,
+            released: message.released,
+            taken: message.taken.into_iter().map(Order).collect(),
         })
     }
 }

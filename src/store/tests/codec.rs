@@ -112,6 +112,8 @@ fn bytes_that_never_change() {
         merchant: Merchant::named("shop"),
         first: Order(300),
         since: Timestamp::from_millis(5),
+        released: false,
+        taken: Vec::new(),
     };
     assert_eq!(bytes_of(&script), "010a0473686f7010ac021805");
     assert_eq!(bytes_of(&()), "01");

@@ -257,7 +257,7 @@ structs! {
     Refund { script, address, satoshis }
     PayerNote { memo, refund_to }
     Claim { assignment, note, via, claimed, state }
-    ScriptRecord { merchant, first, since }
+    ScriptRecord { merchant, first, since, released, taken }
     OutputStanding { credited, satisfied, token_overpaid }
     Settlement { txids, completed_by, paid_at, via, late, confirmations, in_blocks }
     Standing { status, outputs, amount_paid, overpaid, underpaid, late, settlement }

@@ -46,7 +46,7 @@ impl Course {
             Ok(Outcome::Claimed(Claimed::Open)) => return self.deliver_next(view, moment),
             Ok(Outcome::Claimed(Claimed::AlreadyCredited)) => return self.finished(view, moment),
             Ok(Outcome::Claimed(Claimed::Refused(refusal))) => done(Err(SubmitError::Refused(refusal))),
-            Ok(Outcome::Done | Outcome::Created(_) | Outcome::Managed(_)) => {
+            Ok(Outcome::Done | Outcome::Part { .. } | Outcome::Created(_) | Outcome::Managed(_)) => {
                 done(Err(SubmitError::Unavailable))
             }
             Err(error) => done(Err(error.into())),
