@@ -1,4 +1,4 @@
-//! The budget of calls in flight: three bounded queues, and which of them a free thread takes from.
+//! The budget of calls in flight: four bounded queues, and which of them a free thread takes from.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,9 +15,13 @@ pub enum Lane {
     /// The broadcast of a submission that was checked and claimed. It goes before all checks, and has places of its
     /// own: whoever submits what costs the node many look-ups must not keep back what is as good as paid.
     Broadcast,
-    /// The checks of a submission: somebody waits at a till. It may use every thread; when its queue is full it is refused at
+    /// The checks of a payment: somebody waits at a till. It may use every thread; when its queue is full it is refused at
     /// once, for the payer's wallet can try again and a longer queue would only make everybody late.
     Submission,
+    /// The checks of a verification, which costs its sender nothing and can ask the node for thousands of inputs. It goes after
+    /// the checks of payments, with half of their places and half of the threads, so that the other halves are always
+    /// there for who pays. When its queue is full it is refused at once.
+    Verification,
     /// Following the node. It may use half of the threads, and waits when its queue is full.
     Follow,
 }
@@ -29,6 +33,7 @@ impl Lane {
         match self {
             Self::Broadcast => "broadcast",
             Self::Submission => "submission",
+            Self::Verification => "verification",
             Self::Follow => "follow",
         }
     }
@@ -54,14 +59,18 @@ pub(super) struct Lanes<J> {
     wake: Condvar,
     broadcast_places: Arc<Semaphore>,
     submission_places: Arc<Semaphore>,
+    verification_places: Arc<Semaphore>,
     follow_places: Arc<Semaphore>,
-    follow_limit: usize,
+    /// How many threads follow at most, and how many verify.
+    half: usize,
 }
 
 struct Queues<J> {
     broadcast: VecDeque<(J, Place)>,
     submission: VecDeque<(J, Place)>,
+    verification: VecDeque<(J, Place)>,
     follow: VecDeque<(J, Place)>,
+    verification_running: usize,
     follow_running: usize,
     /// Whether the last job taken was of the follow lane.
     followed: bool,
@@ -69,14 +78,17 @@ struct Queues<J> {
 }
 
 impl<J> Lanes<J> {
-    /// Queues for so many threads, of so many places each; broadcasts have as many as checks.
+    /// Queues for so many threads, of so many places each; broadcasts have as many as the checks of payments, verifications
+    /// half as many.
     pub(super) fn new(threads: usize, submission_places: usize, follow_places: usize) -> Self {
         let places = |places: usize| Arc::new(Semaphore::new(places.clamp(1, 1 << 16)));
         Self {
             queues: Mutex::new(Queues {
                 broadcast: VecDeque::new(),
                 submission: VecDeque::new(),
+                verification: VecDeque::new(),
                 follow: VecDeque::new(),
+                verification_running: 0,
                 follow_running: 0,
                 followed: false,
                 closed: false,
@@ -84,8 +96,9 @@ impl<J> Lanes<J> {
             wake: Condvar::new(),
             broadcast_places: places(submission_places),
             submission_places: places(submission_places),
+            verification_places: places(submission_places.div_euclid(2)),
             follow_places: places(follow_places),
-            follow_limit: threads.div_euclid(2).max(1),
+            half: threads.div_euclid(2).max(1),
         }
     }
 
@@ -100,6 +113,7 @@ impl<J> Lanes<J> {
         let permit = match lane {
             Lane::Broadcast => at_once(&self.broadcast_places)?,
             Lane::Submission => at_once(&self.submission_places)?,
+            Lane::Verification => at_once(&self.verification_places)?,
             Lane::Follow => {
                 Arc::clone(&self.follow_places).acquire_owned().await.map_err(|_| NodeError::Unreachable)?
             }
@@ -116,6 +130,7 @@ impl<J> Lanes<J> {
         match lane {
             Lane::Broadcast => queues.broadcast.push_back((job, place)),
             Lane::Submission => queues.submission.push_back((job, place)),
+            Lane::Verification => queues.verification.push_back((job, place)),
             Lane::Follow => queues.follow.push_back((job, place)),
         }
         drop(queues);
@@ -130,7 +145,7 @@ impl<J> Lanes<J> {
             if queues.closed {
                 return Taken::Closed;
             }
-            if let Some((lane, job)) = queues.next(self.follow_limit) {
+            if let Some((lane, job)) = queues.next(self.half) {
                 return Taken::Job(lane, job);
             }
             if self.wake.wait_for(&mut queues, patience).timed_out() {
@@ -141,24 +156,28 @@ impl<J> Lanes<J> {
 
     /// Says that a job taken has ended.
     pub(super) fn done(&self, lane: Lane) {
-        if lane == Lane::Follow {
-            let mut queues = self.queues.lock();
-            queues.follow_running = queues.follow_running.saturating_sub(1);
-            drop(queues);
-            // A thread may sleep although a job of this lane waits.
-            self.wake.notify_one();
-        }
+        let mut queues = self.queues.lock();
+        let running = match lane {
+            Lane::Broadcast | Lane::Submission => return,
+            Lane::Verification => &mut queues.verification_running,
+            Lane::Follow => &mut queues.follow_running,
+        };
+        *running = running.saturating_sub(1);
+        drop(queues);
+        // A thread may sleep although a job of this lane waits.
+        self.wake.notify_one();
     }
 
     /// Closes the queues and returns what was in them.
     pub(super) fn close(&self) -> Vec<J> {
         self.broadcast_places.close();
         self.submission_places.close();
+        self.verification_places.close();
         self.follow_places.close();
         let mut queues = self.queues.lock();
         queues.closed = true;
-        let Queues { broadcast, submission, follow, .. } = &mut *queues;
-        let all = [broadcast, submission, follow].into_iter().flat_map(|queue| queue.drain(..));
+        let Queues { broadcast, submission, verification, follow, .. } = &mut *queues;
+        let all = [broadcast, submission, verification, follow].into_iter().flat_map(|queue| queue.drain(..));
         let left = all.map(|(job, _)| job).collect();
         drop(queues);
         self.wake.notify_all();
@@ -167,18 +186,26 @@ impl<J> Lanes<J> {
 }
 
 impl<J> Queues<J> {
-    /// Broadcasts go first, then checks, but one thread follows the chain even under a storm of submissions.
-    fn next(&mut self, follow_limit: usize) -> Option<(Lane, J)> {
-        let follows = !self.follow.is_empty() && self.follow_running < follow_limit;
+    /// Broadcasts go first, then the checks of payments, then those of verifications; but one thread follows the chain even
+    /// under a storm of submissions. `half` is how many threads follow at most, and how many verify.
+    fn next(&mut self, half: usize) -> Option<(Lane, J)> {
+        let verifies = !self.verification.is_empty() && self.verification_running < half;
+        let follows = !self.follow.is_empty() && self.follow_running < half;
         let starved = self.follow_running == 0 && !self.followed;
-        if follows && (starved || self.broadcast.is_empty() && self.submission.is_empty()) {
+        let alone = self.broadcast.is_empty() && self.submission.is_empty() && !verifies;
+        if follows && (starved || alone) {
             self.followed = true;
             self.follow_running = self.follow_running.saturating_add(1);
             return self.follow.pop_front().map(|(job, _)| (Lane::Follow, job));
         }
         self.followed = false;
         let broadcast = self.broadcast.pop_front().map(|(job, _)| (Lane::Broadcast, job));
-        broadcast.or_else(|| self.submission.pop_front().map(|(job, _)| (Lane::Submission, job)))
+        let first = broadcast.or_else(|| self.submission.pop_front().map(|(job, _)| (Lane::Submission, job)));
+        if first.is_none() && verifies {
+            self.verification_running = self.verification_running.saturating_add(1);
+            return self.verification.pop_front().map(|(job, _)| (Lane::Verification, job));
+        }
+        first
     }
 }
 
@@ -245,6 +272,34 @@ mod tests {
         assert_eq!(take(&lanes), Some((Lane::Follow, 20)));
         assert_eq!(take(&lanes), Some((Lane::Broadcast, 11)));
         assert_eq!(take(&lanes), Some((Lane::Submission, 0)));
+    }
+
+    #[tokio::test]
+    async fn verifications_leave_half_of_the_places_and_threads_to_payments() {
+        let lanes = Lanes::new(4, 8, 8);
+        for job in 0..4 {
+            push(&lanes, Lane::Verification, job).await;
+        }
+        assert_eq!(lanes.place(Lane::Verification).await.err(), Some(NodeError::Busy));
+        assert_eq!(take(&lanes), Some((Lane::Verification, 0)));
+        assert_eq!(take(&lanes), Some((Lane::Verification, 1)));
+        assert_eq!(take(&lanes), None, "a third would take a thread kept for payments");
+        for job in 10..18 {
+            push(&lanes, Lane::Submission, job).await;
+        }
+        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Busy));
+        assert_eq!(take(&lanes), Some((Lane::Submission, 10)));
+        lanes.done(Lane::Verification);
+        assert_eq!(take(&lanes), Some((Lane::Submission, 11)), "payments go first");
+        push(&lanes, Lane::Follow, 20).await;
+        assert_eq!(take(&lanes), Some((Lane::Follow, 20)), "and the chain is followed even so");
+        for job in 12..18 {
+            assert_eq!(take(&lanes), Some((Lane::Submission, job)));
+        }
+        assert_eq!(take(&lanes), Some((Lane::Verification, 2)));
+        assert_eq!(take(&lanes), None);
+        lanes.done(Lane::Verification);
+        assert_eq!(take(&lanes), Some((Lane::Verification, 3)));
     }
 
     #[tokio::test]

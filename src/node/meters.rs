@@ -17,6 +17,7 @@ pub(super) struct Meters {
     errors: Vec<(&'static str, Counter)>,
     broadcasts_in_flight: Gauge,
     submissions_in_flight: Gauge,
+    verifications_in_flight: Gauge,
     follows_in_flight: Gauge,
     /// The last state of the node that was logged: a kind of error, or `None` while it answers.
     trouble: Mutex<Option<&'static str>>,
@@ -35,6 +36,7 @@ impl Meters {
             errors: NodeError::KINDS.into_iter().map(error).collect(),
             broadcasts_in_flight: gauge(Lane::Broadcast),
             submissions_in_flight: gauge(Lane::Submission),
+            verifications_in_flight: gauge(Lane::Verification),
             follows_in_flight: gauge(Lane::Follow),
             trouble: Mutex::new(None),
         }
@@ -106,6 +108,7 @@ impl Meters {
         match lane {
             Lane::Broadcast => &self.broadcasts_in_flight,
             Lane::Submission => &self.submissions_in_flight,
+            Lane::Verification => &self.verifications_in_flight,
             Lane::Follow => &self.follows_in_flight,
         }
     }

@@ -235,7 +235,7 @@ impl Pauses {
     fn new(lane: Lane) -> Self {
         // About 0.2 s for somebody who waits at a till, about 1.6 s for the follower.
         let left = match lane {
-            Lane::Broadcast | Lane::Submission => 3,
+            Lane::Broadcast | Lane::Submission | Lane::Verification => 3,
             Lane::Follow => 6,
         };
         Self { next: Duration::from_millis(25), left }

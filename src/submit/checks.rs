@@ -20,10 +20,10 @@ pub(super) fn check_shape(tx: &Transaction) -> Result<(), InputFault> {
     }
 }
 
-/// The first outpoint that has no coin.
-pub(super) fn missing(tx: &Transaction, coins: &[Option<Coin>]) -> Option<OutPoint> {
+/// The first of these outpoints that has no coin.
+pub(super) fn missing(outpoints: &[OutPoint], coins: &[Option<Coin>]) -> Option<OutPoint> {
     let mut coins = coins.iter();
-    tx.inputs().iter().find(|_| !matches!(coins.next(), Some(Some(_)))).copied()
+    outpoints.iter().find(|_| !matches!(coins.next(), Some(Some(_)))).copied()
 }
 
 /// Checks that no more satoshis leave a transaction than enter it.
@@ -76,9 +76,9 @@ mod tests {
             let Output { satoshis, script, .. } = p2pkh(1);
             Some(Coin { satoshis, script, token: None, confirmations: 1, coinbase: false })
         };
-        assert_eq!(missing(&tx, &[there(), there()]), None);
-        assert_eq!(missing(&tx, &[there(), None]), Some(coin(2)));
-        assert_eq!(missing(&tx, &[there()]), Some(coin(2)));
+        assert_eq!(missing(tx.inputs(), &[there(), there()]), None);
+        assert_eq!(missing(tx.inputs(), &[there(), None]), Some(coin(2)));
+        assert_eq!(missing(tx.inputs(), &[there()]), Some(coin(2)));
     }
 
     #[test]

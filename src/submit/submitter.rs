@@ -91,8 +91,13 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
             })?;
             answer = match step {
                 Step::Ask(request) => {
-                    let lane =
-                        if let Request::Send(_) = request { Lane::Broadcast } else { Lane::Submission };
+                    let lane = if let Request::Send(_) = request {
+                        Lane::Broadcast
+                    } else if course.is_verification() {
+                        Lane::Verification
+                    } else {
+                        Lane::Submission
+                    };
                     Answer::Node(self.rpc.call(lane, request).await)
                 }
                 Step::Pause(pause) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Course, Moment, Stage, Step, done, is_walked, is_with_node};
+use super::{BATCH, Course, Moment, Stage, Step, done, is_walked, is_with_node};
 use crate::{
     bch::{BlockHash, Transaction, Txid},
     engine::EngineError,
@@ -92,7 +92,7 @@ impl Course {
             // counts either way.
             SendOutcome::Accepted | SendOutcome::AlreadyInChain => return self.credit(tx, view, moment),
             // The node says this of a transaction in a block, too, once its outputs are spent.
-            SendOutcome::MissingInputs => self.ask_inputs(tx, Stage::Gone),
+            SendOutcome::MissingInputs => self.ask_batch(&tx, 0, Stage::Gone(tx.clone(), 0)),
             SendOutcome::Refused { message, .. } => self.release(&tx, SubmitError::RefusedByNode(message)),
         })
     }
@@ -125,10 +125,17 @@ impl Course {
         self.deliver_next(view, moment)
     }
 
-    /// The node misses inputs of a transaction and does not have it in its mempool; these are the coins it has.
-    pub(super) fn gone(&mut self, tx: Arc<Transaction>, coins: &[Option<Coin>]) -> Step {
-        let error = match missing(&tx, coins) {
+    /// The node misses inputs of a transaction and does not have it in its mempool; these are the coins it has of a batch of
+    /// them, from this one on.
+    pub(super) fn gone(&mut self, tx: Arc<Transaction>, from: usize, coins: &[Option<Coin>]) -> Step {
+        let asked = tx.inputs().get(from..).unwrap_or_default();
+        let asked = asked.get(..asked.len().min(BATCH)).unwrap_or_default();
+        let next = from.saturating_add(asked.len());
+        let error = match missing(asked, coins) {
             Some(gone) => SubmitError::Inputs(InputFault::Missing(gone)),
+            None if next < tx.inputs().len() => {
+                return self.ask_batch(&tx, next, Stage::Gone(tx.clone(), next));
+            }
             // They came back in between: a payer who tries again will be taken.
             None => SubmitError::RefusedByNode(MISSING_INPUTS.to_owned()),
         };

@@ -1,8 +1,8 @@
 //! The first half of a course: what each transaction spends, and whether that is enough.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Course, Inputs, Moment, Stage, Step, done, is_with_node};
+use super::{BATCH, Course, Inputs, Moment, Stage, Step, done, is_with_node};
 use crate::{
     bch::{FeeRate, OutPoint, Output, Transaction},
     invoice::{FirstSeen, Sighting, Timestamp},
@@ -12,21 +12,25 @@ use crate::{
     },
     node::{Coin, MempoolEntry, Request},
     submit::{
-        SubmitError,
+        InputFault, SubmitError,
         checks::{check_fee, check_sums},
         tokens::check_tokens,
     },
 };
 
+/// How many outputs of a transaction are asked for, to see whether it is in a block.
+const MOST_OWN_OUTPUTS: usize = 50;
+
 /// How long an unknown parent gets to arrive before the one repetition.
 const PARENT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Course {
-    /// Asks for the inputs of the next transaction. When all are known they are weighed.
+    /// Asks for the inputs of the next transaction, the first of them first. When all are known they are weighed.
     pub(super) fn next_inputs<V: View>(&mut self, view: &V, moment: Moment<'_>) -> Result<Step, ReadError> {
         let next = self.transactions.iter().find(|tx| !self.inputs.contains_key(&tx.txid()));
         if let Some(next) = next.cloned() {
-            return Ok(self.ask_inputs(next, Stage::Inputs));
+            self.spent.clear();
+            return Ok(self.ask_next(next));
         }
         let Some(record) = Reads::<Invoices>::get(view, &self.submission.invoice)? else {
             return Ok(done(Err(SubmitError::Refused(Refusal::NoSuchInvoice))));
@@ -35,6 +39,11 @@ impl Course {
             Ok(()) => self.checked(view, moment),
             Err(error) => Ok(done(Err(error))),
         }
+    }
+
+    /// Asks for the next inputs of a transaction that are not known.
+    pub(super) fn ask_next(&mut self, tx: Arc<Transaction>) -> Step {
+        self.ask_batch(&tx, self.spent.len(), Stage::Inputs(tx.clone()))
     }
 
     /// The node has a transaction in its mempool: its inputs are spent by itself. It may be older than the invoice.
@@ -57,7 +66,8 @@ impl Course {
         }
     }
 
-    /// The node does not have a transaction; these are the coins it has of what the transaction spends.
+    /// The node does not have a transaction; these are the coins it has of the next inputs that were asked for. At the first
+    /// that is unknown a missing parent gets a moment to arrive, once, and is asked for again from this batch on.
     pub(super) fn looked_at<V: View>(
         &mut self,
         tx: Arc<Transaction>,
@@ -65,9 +75,13 @@ impl Course {
         view: &V,
         moment: Moment<'_>,
     ) -> Result<Step, ReadError> {
-        match self.spent(&tx, coins) {
+        match self.spent_by(&tx, coins) {
             Ok(spent) => {
-                self.inputs.insert(tx.txid(), Inputs::Free(spent));
+                self.spent.extend(spent);
+                if self.spent.len() < tx.inputs().len() {
+                    return Ok(self.ask_next(tx));
+                }
+                self.inputs.insert(tx.txid(), Inputs::Free(std::mem::take(&mut self.spent)));
                 self.next_inputs(view, moment)
             }
             Err(_) if !self.waited => {
@@ -76,7 +90,11 @@ impl Course {
                 Ok(Step::Pause(PARENT_PAUSE))
             }
             Err(gone) => {
-                let outpoints = tx.numbered_outputs().map(|(vout, _)| tx.outpoint(vout)).collect();
+                let outpoints = self.own_outputs(&tx, view, moment)?;
+                if outpoints.is_empty() {
+                    let error = SubmitError::Inputs(InputFault::Missing(gone));
+                    return Ok(self.ask_best_block(Stage::Mined(tx, error)));
+                }
                 self.stage = Stage::OwnOutputs(tx, gone);
                 Ok(Step::Ask(Request::Unspent { outpoints, include_mempool: false }))
             }
@@ -103,11 +121,31 @@ impl Course {
         Ok(done(Err(error)))
     }
 
-    /// The outputs that a transaction spends: what the node has of them, and what a parent of this submission makes
-    /// once it is there; or the first that is neither.
-    fn spent(&self, tx: &Transaction, coins: &[Option<Coin>]) -> Result<Vec<Output>, OutPoint> {
+    /// The outputs of a transaction that tell whether it is in a block: those that the invoice requires, and those that
+    /// others of this submission spend. The rest, of which there can be thousands, is not asked for.
+    fn own_outputs<V: View>(
+        &self,
+        tx: &Transaction,
+        view: &V,
+        moment: Moment<'_>,
+    ) -> Result<Vec<OutPoint>, ReadError> {
+        let txid = tx.txid();
+        let required = match self.judge(view, moment)? {
+            Judgement::Fits(assignment) => assignment,
+            Judgement::AlreadyCredited | Judgement::Refused(_) => Vec::new(),
+        };
+        let children = self.transactions.iter().flat_map(|child| child.inputs().iter().copied());
+        let own: BTreeSet<OutPoint> =
+            required.into_iter().chain(children).filter(|outpoint| outpoint.txid == txid).collect();
+        Ok(own.into_iter().take(MOST_OWN_OUTPUTS).collect())
+    }
+
+    /// The outputs that the next inputs of a transaction spend: what the node has of them, and what a parent of this
+    /// submission makes once it is there; or the first that is neither.
+    fn spent_by(&self, tx: &Transaction, coins: &[Option<Coin>]) -> Result<Vec<Output>, OutPoint> {
         let mut coins = coins.iter();
-        let spent = tx.inputs().iter().map(|outpoint| {
+        let asked = tx.inputs().iter().skip(self.spent.len()).take(BATCH);
+        let spent = asked.map(|outpoint| {
             let coin = coins.next().and_then(Option::as_ref).map(Coin::output);
             coin.or_else(|| self.output_to_come(outpoint)).ok_or(*outpoint)
         });

@@ -5,6 +5,8 @@
 
 mod delivery;
 mod inputs;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +25,10 @@ use crate::{
     },
     node::{NodeError, Reply, Request},
 };
+
+/// How many inputs the node is asked for at a time. Each batch takes a place at the node of its own, so that a transaction of
+/// thousands of inputs holds no other back for longer than that.
+const BATCH: usize = 50;
 
 /// What the course asks for.
 #[derive(Debug)]
@@ -75,6 +81,8 @@ pub struct Course {
     seen: BTreeMap<Txid, FirstSeen>,
     /// Those that were looked at.
     inputs: BTreeMap<Txid, Inputs>,
+    /// What is known of the inputs of the one that is being looked at, in their order: the rest is to be asked for.
+    spent: Vec<Output>,
     /// Those that another course had claimed before this one did.
     claimed_before: BTreeSet<Txid>,
     /// Those that the node took.
@@ -107,8 +115,8 @@ enum Stage {
     Claim,
     Broadcast(Arc<Transaction>),
     Credit(Arc<Transaction>),
-    /// The node says that inputs are missing of what is claimed: which?
-    Gone(Arc<Transaction>),
+    /// The node says that inputs are missing of what is claimed: which, from this one on?
+    Gone(Arc<Transaction>, usize),
     /// And is it in a block that our walk has not passed?
     Unwalked(Arc<Transaction>, SubmitError),
     /// The node refused it; the claims are given back before that is told.
@@ -126,6 +134,7 @@ impl Course {
             transactions: Vec::new(),
             seen: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            spent: Vec::new(),
             claimed_before: BTreeSet::new(),
             delivered: BTreeSet::new(),
             waited: false,
@@ -136,6 +145,11 @@ impl Course {
     /// The course of a payment.
     pub fn pay(submission: Submission, rules: Arc<Rules>) -> Self {
         Self { verify: false, ..Self::verify(submission, rules) }
+    }
+
+    /// Whether it ends before anything is claimed.
+    pub fn is_verification(&self) -> bool {
+        self.verify
     }
 
     /// Takes an answer and says what is next.
@@ -150,7 +164,7 @@ impl Course {
                 Some(entry) => self.met(&tx, &entry, view, moment),
                 None => self.looked_at(tx, &coins, view, moment),
             },
-            (Stage::Parent(tx), Answer::Paused) => Ok(self.ask_inputs(tx, Stage::Inputs)),
+            (Stage::Parent(tx), Answer::Paused) => Ok(self.ask_next(tx)),
             (Stage::OwnOutputs(tx, gone), Answer::Node(Ok(Reply::Unspent(coins)))) => {
                 // What the block walk has passed and not credited was there before the invoice; of what is in a
                 // block and spent already only its missing inputs are to be seen.
@@ -170,9 +184,9 @@ impl Course {
             (Stage::Claim, Answer::Applied(outcome)) => self.claimed(outcome, view, moment),
             (Stage::Broadcast(tx), Answer::Node(Ok(Reply::Sent(sent)))) => self.sent(tx, sent, view, moment),
             (Stage::Credit(tx), Answer::Applied(Ok(_))) => self.taken(tx.txid(), view, moment),
-            (Stage::Gone(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => match entry {
+            (Stage::Gone(tx, from), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => match entry {
                 Some(_) => self.credit(tx, view, moment),
-                None => Ok(self.gone(tx, &coins)),
+                None => Ok(self.gone(tx, from, &coins)),
             },
             (Stage::Unwalked(tx, error), Answer::Node(Ok(Reply::BestBlock(best)))) => {
                 self.unwalked(&tx, error, best, view, moment)
@@ -261,10 +275,12 @@ impl Course {
         known.unwrap_or(FirstSeen { sighting: Sighting::Order(moment.order), at: moment.now })
     }
 
-    fn ask_inputs(&mut self, tx: Arc<Transaction>, stage: fn(Arc<Transaction>) -> Stage) -> Step {
-        let request = Request::Inputs { txid: tx.txid(), outpoints: tx.inputs().to_vec() };
-        self.stage = stage(tx);
-        Step::Ask(request)
+    /// Asks for a batch of the inputs of a transaction, from this one on, and for its place in the mempool: it can come there
+    /// between two batches.
+    fn ask_batch(&mut self, tx: &Transaction, from: usize, stage: Stage) -> Step {
+        let outpoints = tx.inputs().iter().skip(from).take(BATCH).copied().collect();
+        self.stage = stage;
+        Step::Ask(Request::Inputs { txid: tx.txid(), outpoints })
     }
 
     fn ask_best_block(&mut self, stage: Stage) -> Step {
