@@ -85,12 +85,13 @@ impl Auditor {
                         missed.increment(u64::from(matches!(finding, Finding::Unaccounted { .. })));
                     }
                     count(&report.findings);
-                    let Report { invoices, scripts, payments, findings } = report;
+                    let Report { invoices, scripts, payments, findings, earlier_total, .. } = report;
                     tracing::info!(
                         invoices,
                         scripts,
                         payments,
                         findings = findings.len(),
+                        earlier = earlier_total,
                         "the books were audited"
                     );
                     known = findings;

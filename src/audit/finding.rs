@@ -89,6 +89,28 @@ impl fmt::Display for Finding {
     }
 }
 
+/// An unspent output that is older than every invoice that asks for its script. It is rightly on no record, and its owner may
+/// want to know of it: an address that was used before, or a payment that came before its invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Earlier {
+    /// The output.
+    pub outpoint: OutPoint,
+    /// What it carries, in satoshis.
+    pub satoshis: u64,
+    /// The height of its block.
+    pub height: u32,
+}
+
+impl fmt::Display for Earlier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { outpoint, satoshis, height } = self;
+        write!(
+            f,
+            "earlier: {outpoint}, {satoshis} satoshis at height {height}, is older than the invoice that asks for its script and pays nothing"
+        )
+    }
+}
+
 /// What an audit came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -100,4 +122,21 @@ pub struct Report {
     pub payments: u64,
     /// What does not agree.
     pub findings: BTreeSet<Finding>,
+    /// Unspent outputs that are older than what asks for their scripts, the first [`Report::MOST_EARLIER`]. They are told,
+    /// and nothing is wrong with them.
+    pub earlier: BTreeSet<Earlier>,
+    /// How many of them there are.
+    pub earlier_total: u64,
+}
+
+impl Report {
+    /// How many earlier outputs are told one by one: an address that was used for years has very many.
+    pub const MOST_EARLIER: usize = 100;
+
+    pub(super) fn add_earlier(&mut self, earlier: Earlier) {
+        self.earlier_total = self.earlier_total.saturating_add(1);
+        if self.earlier.len() < Self::MOST_EARLIER {
+            self.earlier.insert(earlier);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{AuditError, Finding, Report};
+use super::{AuditError, Earlier, Finding, Report};
 use crate::{
     bch::{BlockHash, ScriptBuf, ScriptHash, Txid},
     engine::Sightings,
@@ -151,8 +151,13 @@ impl Audit {
 
     fn compare_coin<V: View>(&mut self, coin: &UnspentCoin, view: &V) -> Result<(), ReadError> {
         let UnspentCoin { outpoint, satoshis, height, .. } = *coin;
+        let earlier = Earlier { outpoint, satoshis, height };
         let Some(block) = Reads::<Chain>::get(view, &height)? else {
             // Below where our chain begins it is older than every invoice; above its end it is not walked yet.
+            let tip = Reads::<Counters>::get(view, &())?.and_then(|meta| meta.tip);
+            if tip.is_some_and(|(tip, _)| height < tip) {
+                self.report.add_earlier(earlier);
+            }
             return Ok(());
         };
         if let Some(credit) = Reads::<Credits>::get(view, &outpoint)? {
@@ -164,7 +169,11 @@ impl Audit {
             }
             return Ok(());
         }
-        if Reads::<Unassigned>::get(view, &outpoint)?.is_some() || self.is_older(coin, block, view)? {
+        if Reads::<Unassigned>::get(view, &outpoint)?.is_some() {
+            return Ok(());
+        }
+        if self.is_older(coin, block, view)? {
+            self.report.add_earlier(earlier);
             return Ok(());
         }
         self.report.findings.insert(Finding::Unaccounted { outpoint, satoshis, height });

@@ -13,6 +13,9 @@
 //! ([`Sightings`](crate::engine::Sightings)) and can tell; an audit from outside the daemon cannot, calls such an output
 //! unaccounted for, and leaves the judgement to a person.
 //!
+//! What is certainly older than every invoice that asks for its script is no finding. It is told all the same ([`Earlier`]):
+//! somebody may wait for a payment that came before its invoice.
+//!
 //! # What stands still
 //!
 //! Nothing does: the node, the follower and the audit go on side by side, and what one has seen the other may not yet have
@@ -26,5 +29,5 @@ mod finding;
 mod machine;
 
 pub use auditor::{AuditError, Auditor};
-pub use finding::{Finding, Report};
+pub use finding::{Earlier, Finding, Report};
 pub use machine::{Audit, Step};

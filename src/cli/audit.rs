@@ -42,10 +42,15 @@ pub fn report(config: &Config) -> Result<Report> {
     })
 }
 
-/// What is printed of a report: the findings, a line each, and what was looked at.
+/// What is printed of a report: the findings and the earlier outputs, a line each, and what was looked at.
 pub fn shown(report: &Report) -> (String, String) {
-    let found = report.findings.iter().map(|finding| format!("{finding}\n")).collect();
-    let Report { invoices, scripts, payments, findings } = report;
+    let Report { invoices, scripts, payments, findings, earlier, earlier_total } = report;
+    let mut found: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    found.extend(earlier.iter().map(|earlier| format!("{earlier}\n")));
+    let untold = earlier_total.saturating_sub(u64::try_from(earlier.len()).unwrap_or(u64::MAX));
+    if untold > 0 {
+        found += &format!("earlier: {untold} more\n");
+    }
     let agree = if findings.is_empty() { "all agree with the node" } else { "not all agree with the node" };
     (found, format!("{invoices} invoices, {scripts} scripts, {payments} payments: {agree}\n"))
 }

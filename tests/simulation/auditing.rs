@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
-    audit::{Audit, Finding, Step},
+    audit::{Audit, Earlier, Finding, Report, Step},
     invoice::{Credit, CreditState, InvoiceId, Level},
     ledger::{Changes, Reads, tables, tables::InvoiceRecord},
 };
@@ -15,6 +15,10 @@ use crate::{
 
 /// What an audit finds; `remembers` says whether it knows when transactions were first seen.
 fn findings(town: &mut Town, remembers: bool) -> Result<Vec<Finding>> {
+    Ok(report(town, remembers)?.findings.into_iter().collect())
+}
+
+fn report(town: &mut Town, remembers: bool) -> Result<Report> {
     let mut audit = Audit::new(remembers.then(|| town.sightings.clone()));
     let mut reply = None;
     loop {
@@ -23,7 +27,7 @@ fn findings(town: &mut Town, remembers: bool) -> Result<Vec<Finding>> {
                 let now_s = town.now().secs();
                 reply = Some(node::answer(&mut town.chain, &request, now_s)?);
             }
-            Step::Done(report) => return Ok(report.findings.into_iter().collect()),
+            Step::Done(report) => return Ok(report),
         }
     }
 }
@@ -81,6 +85,13 @@ fn what_is_older_than_its_invoice_is_not_missed() -> Result<()> {
     town.pass()?;
     town.invoice(&script, 5_000)?;
     ensure!(findings(&mut town, false)?.is_empty());
+    // It is told, and is no finding: not even one that a second look is taken for.
+    let (_, height) = town.chain.tip();
+    let outpoint = OutPoint { txid: txid(&early), vout: 0 };
+    let report = report(&mut town, false)?;
+    let told: Vec<Earlier> = report.earlier.into_iter().collect();
+    ensure!(told == [Earlier { outpoint, satoshis: 5_000, height }], "{told:?}");
+    ensure!(report.earlier_total == 1);
     // In the mempool before, in a block after: who saw it can tell, who did not cannot.
     let (script, late) = town.pay_nobody(151, 6_000)?;
     town.hear()?;
