@@ -132,7 +132,7 @@ async fn an_answer_that_is_lost_is_taken_up_by_a_repetition() -> Result<()> {
     ensure!(first.status == 503 || first.status == 200, "{first:?}");
     let second = daemon.api().post(&path, &body).await?.expect(200)?;
     ensure!(second["status"] == "paid", "{second}");
-    let mut socket = daemon.api().socket(&format!("/ws/jpp/invoice/{id}/?since=0")).await?;
+    let mut socket = daemon.api().events(&id, 0).await?;
     // One event, not two: the next one is that of the block.
     let mut kinds = Vec::new();
     payer.mine(&node, 1)?;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
@@ -109,6 +109,18 @@ impl Client {
             let _ = connection.await;
         });
         Ok(Connection { client: self.clone(), sender, driver })
+    }
+
+    /// Opens the WebSocket of an invoice for every event after the number `since`, and takes its `hello`.
+    ///
+    /// # Errors
+    /// When the server refuses the upgrade, or begins with another message.
+    pub async fn events(&self, id: &str, since: u64) -> Result<Socket> {
+        let mut socket = self.socket(&format!("/ws/jpp/invoice/{id}/?since={since}")).await?;
+        let hello = socket.next().await?;
+        ensure!(hello["type"] == "hello" && hello["log"].is_string(), "not a hello: {hello}");
+        ensure!(hello["last"].as_u64().is_some_and(|last| last >= since), "behind {since}: {hello}");
+        Ok(socket)
     }
 
     /// Opens a WebSocket.

@@ -76,7 +76,7 @@ impl Shop {
     /// # Errors
     /// When the upgrade is refused.
     pub async fn socket(&self, id: &str, since: u64) -> Result<Socket> {
-        self.daemon.api().socket(&format!("/ws/jpp/invoice/{id}/?since={since}")).await
+        self.daemon.api().events(id, since).await
     }
 
     /// Waits until an invoice has a status.

@@ -79,6 +79,8 @@ pub(super) struct InvoiceDocument<'a> {
     outputs_standing: Vec<OutputStandingDocument>,
     payment_uri: String,
     bip21_uri: Option<String>,
+    /// The event log that its events are numbered in.
+    log: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     merchant: Option<&'a str>,
 }
@@ -255,6 +257,7 @@ impl<'a> InvoiceDocument<'a> {
                 .collect(),
             payment_uri: payment_uri(invoice, view.settings),
             bip21_uri: bip21_uri(invoice, view.settings),
+            log: view.settings.log.to_string(),
             merchant: view.merchant.then(|| invoice.merchant.name()),
         }
     }

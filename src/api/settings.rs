@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use super::proxies::TrustedProxies;
-use crate::bch::{FeeRate, Network};
+use crate::{
+    bch::{FeeRate, Network},
+    ledger::LogId,
+};
 
 /// What an operator decides about the interface.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
     /// The network of every address and every transaction.
     pub network: Network,
+    /// The event log that is served: every snapshot and every event names it.
+    pub log: LogId,
     /// How the world reaches us, without a slash at its end, such as `https://pay.example`.
     pub public_url: String,
     /// Whether an invoice can be created without a key.

@@ -1,8 +1,18 @@
-//! `WS /ws/jpp/invoice/{id}/`: what happens to an invoice, as it happens.
+//! `WS /ws/jpp/invoice/{id}/`: the events of an invoice, as they happen.
 //!
-//! A socket is a cursor into the invoice's events and a loop around it. Without `?since=n` it begins with the stored
-//! `payment_received` if the invoice is paid, and goes on with what comes; with it, it begins at n + 1. The log is read
-//! from the cursor and the socket is woken by what is new, so nothing is lost between the two.
+//! A socket is a cursor into the invoice's events and a loop around it. The log is read from the cursor and the socket
+//! is woken by each new event, so no event is lost between the two.
+//!
+//! | query | messages |
+//! | --- | --- |
+//! | none | `payment_received` alone: at once if the invoice is paid, else when it becomes paid. Clients of the original take any message for a payment |
+//! | `?events=all` | `hello`, the `payment_received` of a paid invoice, then every event from now on |
+//! | `?since=n` | `hello`, then every event from n + 1 on |
+//!
+//! `hello` names the event log (`log`) and the number of the invoice's last event (`last`). An `n` above the last number
+//! and a `log=` of another log are positions in a log that is not ours, for example from before a restore: the socket
+//! is closed right after the upgrade with 4409, and the reason is `{"last":n,"log":"…"}`. The client then reads the
+//! invoice anew.
 //!
 //! A reader is never waited for: what one of them does not take in time ends its socket, with the number of the last
 //! event that it was given, from which it can go on. Nobody else notices.
@@ -33,7 +43,7 @@ use super::{
 };
 use crate::{
     invoice::{InvoiceId, Level},
-    ledger::{Event, EventKind, MOST_CREDITS_IN_AN_EVENT, ReadError, Subject, View, events_after},
+    ledger::{Event, EventKind, LogId, MOST_CREDITS_IN_AN_EVENT, ReadError, Subject, View, events_after},
     notify::{Feed, FeedError},
 };
 
@@ -59,6 +69,9 @@ const BROKE_A_RULE: u16 = 1008;
 /// needed but a pong now and then.
 const MOST_IN_A_SECOND: u32 = 10;
 
+/// Close code: the position that the client asked for is not in this event log; the reason is a [`Position`] in JSON.
+const OTHER_LOG: u16 = 4409;
+
 /// Close code of RFC 6455: the server goes away.
 const GOING_AWAY: u16 = 1001;
 
@@ -82,22 +95,24 @@ async fn connect<S: View + Send + Sync + 'static>(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Fault> {
     let statement = shared.statement(id).await?;
-    let since = query.ok().and_then(|Query(query)| query.get("since").map(|since| since.parse::<u64>()));
-    let since = since.transpose().map_err(|_| Complaint::field("since", "A valid integer is required."))?;
+    let asked = Asked::read(&query.map(|Query(query)| query).unwrap_or_default())?;
     let upgrade = upgrade.map_err(|_| Fault::UpgradeRequired)?;
     let place = shared.sockets.place(caller.holder()).map_err(|none| match none {
         NoSocket::Full => Fault::Away { retry_after: 10, text: "There are too many sockets.".to_owned() },
         NoSocket::TooManyOfOne => Fault::Throttled(PLACE_RETRY),
     })?;
 
-    let (first, since) = match since {
-        Some(since) => (None, since),
-        None if statement.state.level < Level::Paid => (None, statement.state.events),
-        None => {
-            let last = statement.state.events;
-            (shared.read(move |store| last_received(store, id, last)).await?, last)
-        }
+    let position = Position { last: statement.state.events, log: shared.state.settings.log.to_string() };
+    let known = asked.since.is_none_or(|since| since <= position.last)
+        && asked.log.is_none_or(|log| log == Some(shared.state.settings.log));
+    let first = if known && asked.since.is_none() && statement.state.level >= Level::Paid {
+        let last = position.last;
+        shared.read(move |store| last_received(store, id, last)).await?
+    } else {
+        None
     };
+    let since = asked.since.unwrap_or(position.last);
+    let begin = if known { Ok(Begin { position, first }) } else { Err(position) };
     let feed = shared.state.notifier.feed(shared.state.store.clone(), id, since);
     let work = shared.state.stop.work();
     let upgrade = upgrade
@@ -107,9 +122,67 @@ async fn connect<S: View + Send + Sync + 'static>(
         .max_message_size(MOST_MESSAGE)
         .max_frame_size(MOST_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| {
-        let listener = Listener { shared, socket, last: since, _place: place, _work: work };
-        Box::pin(listener.run(first, feed))
+        let kinds = asked.kinds;
+        let listener = Listener { shared, socket, kinds, last: since, _place: place, _work: work };
+        Box::pin(listener.run(begin, feed))
     }))
+}
+
+/// Which events a socket sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    /// `payment_received` alone, and no `hello`: the messages of the original.
+    Received,
+    /// Every kind.
+    All,
+}
+
+/// The query of a socket.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    kinds: Kinds,
+    /// The number of the last event that the client knows.
+    since: Option<u64>,
+    /// The log that the client takes this for; `Some(None)` where the text is no id.
+    log: Option<Option<LogId>>,
+}
+
+impl Asked {
+    fn read(query: &HashMap<String, String>) -> Result<Self, Complaint> {
+        let since = query.get("since").map(|since| since.parse::<u64>()).transpose();
+        let since = since.map_err(|_| Complaint::field("since", "A valid integer is required."))?;
+        let kinds = match query.get("events").map(String::as_str) {
+            Some("all") => Kinds::All,
+            Some(_) => return Err(Complaint::field("events", "The only valid choice is all.")),
+            None if since.is_some() => Kinds::All,
+            None => Kinds::Received,
+        };
+        Ok(Self { kinds, since, log: query.get("log").map(|log| LogId::parse(log)) })
+    }
+}
+
+/// The end of an invoice's events when a socket was opened.
+#[derive(Debug, Serialize)]
+struct Position {
+    /// The number of the invoice's last event.
+    last: u64,
+    log: String,
+}
+
+/// The first message of a socket that sends every kind.
+#[derive(Debug, Serialize)]
+struct Hello<'a> {
+    r#type: &'static str,
+    log: &'a str,
+    last: u64,
+}
+
+/// How a socket begins whose position is in this log.
+#[derive(Debug)]
+struct Begin {
+    position: Position,
+    /// The stored `payment_received` of a paid invoice.
+    first: Option<Event>,
 }
 
 /// The event that told of the payment that still holds: the last of its kind up to `last`.
@@ -151,17 +224,21 @@ enum End {
 struct Listener<S> {
     shared: Arc<Shared<S>>,
     socket: WebSocket,
-    /// The number of the last event that the client was given.
+    kinds: Kinds,
+    /// The number of the last event that the client was given, or that its query leaves out.
     last: u64,
     _place: SocketPlace,
     _work: Work,
 }
 
 impl<S: View + Send + Sync + 'static> Listener<S> {
-    async fn run(mut self, first: Option<Event>, feed: Feed<S>) {
-        let end = match self.listen(first, feed).await {
-            Ok(never) => match never {},
-            Err(end) => end,
+    async fn run(mut self, begin: Result<Begin, Position>, feed: Feed<S>) {
+        let end = match begin {
+            Ok(begin) => match self.listen(begin, feed).await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            },
+            Err(position) => End::Close(OTHER_LOG, json(&position).to_string()),
         };
         if let End::Close(code, reason) = end {
             tracing::debug!(code, reason, "a socket is closed");
@@ -178,8 +255,12 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
         }
     }
 
-    async fn listen(&mut self, first: Option<Event>, feed: Feed<S>) -> Result<std::convert::Infallible, End> {
-        if let Some(event) = &first {
+    async fn listen(&mut self, begin: Begin, feed: Feed<S>) -> Result<std::convert::Infallible, End> {
+        if self.kinds == Kinds::All {
+            let Position { last, log } = &begin.position;
+            self.send(Message::Text(json(&Hello { r#type: "hello", log, last: *last }))).await?;
+        }
+        if let Some(event) = &begin.first {
             self.tell(event).await?;
         }
         let stop = self.shared.state.stop.clone();
@@ -223,8 +304,11 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
     }
 
     async fn tell(&mut self, event: &Event) -> Result<(), End> {
-        let Some((n, message)) = message(event, &self.shared.state.settings) else { return Ok(()) };
-        self.send(Message::Text(message)).await?;
+        let Some((_, n)) = event.of_invoice() else { return Ok(()) };
+        if self.kinds == Kinds::All || event.kind == EventKind::PaymentReceived {
+            let Some(message) = message(event, &self.shared.state.settings) else { return Ok(()) };
+            self.send(Message::Text(message)).await?;
+        }
         self.last = self.last.max(n);
         Ok(())
     }
@@ -280,6 +364,7 @@ struct Received<'a> {
     memo: Option<&'a str>,
     n: u64,
     at: String,
+    log: String,
 }
 
 /// The message of everything else.
@@ -288,6 +373,7 @@ struct Happened<'a> {
     r#type: &'static str,
     n: u64,
     at: String,
+    log: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     txid: Option<String>,
     invoice: InvoiceDocument<'a>,
@@ -295,9 +381,9 @@ struct Happened<'a> {
 
 /// An event of an invoice as everybody may see it, with its number there. Its number in the whole log would tell how
 /// much business a shop does.
-fn message(event: &Event, settings: &ApiSettings) -> Option<(u64, Utf8Bytes)> {
+fn message(event: &Event, settings: &ApiSettings) -> Option<Utf8Bytes> {
     let Subject::Invoice { n, statement } = &event.subject else { return None };
-    let (n, at) = (*n, event.at.to_string());
+    let (n, at, log) = (*n, event.at.to_string(), settings.log.to_string());
     let txid = event.txid.map(|txid| txid.to_string());
     let invoice = InvoiceDocument::new(statement, DocumentView::of_public(settings));
     let r#type = event.kind.name();
@@ -305,15 +391,15 @@ fn message(event: &Event, settings: &ApiSettings) -> Option<(u64, Utf8Bytes)> {
         let settlement = statement.standing().settlement;
         let paid_at = settlement.map_or(event.at, |settlement| settlement.paid_at).to_string();
         let memo = statement.note.memo.as_deref().or(statement.invoice.memo.as_deref());
-        serde_json::to_string(&Received { r#type, invoice, txid, paid_at, memo, n, at })
+        serde_json::to_string(&Received { r#type, invoice, txid, paid_at, memo, n, at, log })
     } else {
-        serde_json::to_string(&Happened { r#type, n, at, txid, invoice })
+        serde_json::to_string(&Happened { r#type, n, at, log, txid, invoice })
     };
-    match json {
-        Ok(json) => Some((n, json.into())),
-        Err(error) => {
-            tracing::error!(%error, n, "an event could not be written");
-            None
-        }
-    }
+    let json = json.inspect_err(|error| tracing::error!(%error, n, "an event could not be written"));
+    json.ok().map(Utf8Bytes::from)
+}
+
+/// A small message as JSON.
+fn json(message: &impl Serialize) -> Utf8Bytes {
+    serde_json::to_string(message).unwrap_or_default().into()
 }

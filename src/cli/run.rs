@@ -25,7 +25,7 @@ use crate::{
     engine::{Engine, EngineSettings, Sightings, SystemClock},
     follow::{Follower, FollowerSettings, Health, Reason, Severity},
     invoice::Merchant,
-    ledger::{self, Rules},
+    ledger::{self, LogId, Rules},
     node::{Auth, Rpc, RpcSettings, Subscriber, Topic, ZmqSettings},
     notify::Notifier,
     store::{Store, StoreOptions},
@@ -115,7 +115,8 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let (end, ending) = watch::channel(false);
     let following = tokio::spawn(follower.run(signals, ending));
 
-    let api = api_settings(config);
+    let log_id = store.log().with_context(|| format!("the store in {} cannot be read", path.display()))?;
+    let api = api_settings(config, log_id);
     let stop = Stop::new();
     let serve = ServeSettings::new(&api.limits, api.trusted_proxies.clone(), DRAIN);
     let now = engine.now();
@@ -299,10 +300,11 @@ pub(super) fn rules(config: &Config) -> Rules {
     }
 }
 
-fn api_settings(config: &Config) -> ApiSettings {
+fn api_settings(config: &Config, log: LogId) -> ApiSettings {
     let limits = &config.limits;
     ApiSettings {
         network: config.node.network,
+        log,
         public_url: config.http.public_url(),
         open_creation: config.http.open_creation,
         default_expiry: config.invoice.default_expiry,
@@ -345,7 +347,7 @@ mod tests {
     #[test]
     fn rooms_below_have_the_defaults_of_the_configuration() {
         let config = Config::default();
-        assert_eq!(api_settings(&config).limits, Limits::default());
+        assert_eq!(api_settings(&config, LogId::random()).limits, Limits::default());
         let (follower, own) =
             (follower_settings(&config), FollowerSettings::new(config.node.network, topics(&config)));
         assert_eq!((follower.heartbeat, follower.rebroadcast), (own.heartbeat, own.rebroadcast));

@@ -1,9 +1,53 @@
 //! Events: what is told, once it is on disk.
 
+use std::fmt;
+
+use uuid::Uuid;
+
 use crate::{
     bch::{OutPoint, Txid},
     invoice::{InvoiceId, Merchant, Statement, Timestamp},
 };
+
+/// Id of an event log: a random (version 4) UUID. Event numbers compare only within one log: a log that was restored
+/// from a copy numbers other events alike, and gets another id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LogId(Uuid);
+
+impl LogId {
+    /// A new id, from the system's randomness.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// An id from its 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Its 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Reads an id in every spelling of a UUID, as [`InvoiceId::parse`] does.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
+}
+
+/// 32 hex digits in lower case, without dashes.
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+impl fmt::Debug for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogId({self})")
+    }
+}
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -42,7 +42,7 @@ mod tests;
 mod tick;
 mod view;
 
-pub use event::{Event, EventKind, MOST_CREDITS_IN_AN_EVENT, Subject};
+pub use event::{Event, EventKind, LogId, MOST_CREDITS_IN_AN_EVENT, Subject};
 pub use input::{
     Action, ClaimRequest, Claimed, Created, Creation, Idempotency, Input, Managed, Observation, Outcome,
     Rules, SharedOutputs, Submitted,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bch::Network,
     ledger::{
-        Changes, ReadError, Table,
+        Changes, LogId, ReadError, Table,
         tables::{TableChanges, with_tables},
     },
 };
@@ -69,9 +69,13 @@ pub(super) struct Database {
 impl Database {
     /// Opens a store, or creates it where nothing is.
     pub(super) fn open_or_create(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let (database, says) = Self::open(path, options, !Self::is_there(path))?;
-        if !says {
-            database.write_meta(SCHEMA, options.network)?;
+        let (database, meta) = Self::open(path, options, !Self::is_there(path))?;
+        match meta {
+            None => database.write_meta(SCHEMA, options.network)?,
+            // A store of a version before event logs had ids: the log gets its id once.
+            Some(meta) if meta.log.is_none() => database
+                .put_meta(&StoreMetaMessage { log: Some(LogId::random().as_bytes().to_vec()), ..meta })?,
+            Some(_) => {}
         }
         Ok(database)
     }
@@ -80,8 +84,8 @@ impl Database {
     /// forgot everything.
     pub(super) fn reopen(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         match Self::open(path, options, false)? {
-            (database, true) => Ok(database),
-            (_, false) => {
+            (database, Some(_)) => Ok(database),
+            (_, None) => {
                 Err(StoreError::Damaged { path: path.to_owned(), why: "its files are gone".to_owned() })
             }
         }
@@ -113,8 +117,12 @@ impl Database {
         path.join("CURRENT").exists()
     }
 
-    /// Opens a database, and tells whether it says of itself that it is a store.
-    fn open(path: &Path, options: &StoreOptions, create: bool) -> Result<(Self, bool), StoreError> {
+    /// Opens a database, and gives what it says of itself if it is a store.
+    fn open(
+        path: &Path,
+        options: &StoreOptions,
+        create: bool,
+    ) -> Result<(Self, Option<StoreMetaMessage>), StoreError> {
         let trouble = |error: rocksdb::Error| StoreError::of(path, &error);
         let ours: BTreeSet<&str> = family::names().collect();
         // RocksDB wants every family that is there to be named.
@@ -155,18 +163,37 @@ impl Database {
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         let gets = ReadOptions::default();
-        Ok((Self { rocks, path: path.to_owned(), gets, synced }, meta.is_some()))
+        Ok((Self { rocks, path: path.to_owned(), gets, synced }, meta))
     }
 
-    /// Writes what the store says about itself.
+    /// Writes what a new store says about itself, the id of its event log included.
     pub(super) fn write_meta(&self, schema: u32, network: Network) -> Result<(), StoreError> {
-        let meta = StoreMetaMessage {
+        self.put_meta(&StoreMetaMessage {
             schema,
             network: network.name().to_owned(),
             created_by: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+            log: Some(LogId::random().as_bytes().to_vec()),
+        })
+    }
+
+    /// The id of the event log.
+    pub(super) fn log(&self) -> Result<LogId, ReadError> {
+        let trouble = |why: String| ReadError(format!("the id of the event log: {why}"));
+        let meta = read_meta(&self.rocks, &self.path).map_err(|error| trouble(error.to_string()))?;
+        let log = meta.and_then(|meta| meta.log_id().transpose()).transpose();
+        log.map_err(|damage| trouble(damage.to_string()))?.ok_or_else(|| trouble("there is none".to_owned()))
+    }
+
+    /// Makes the store look as versions made it that gave no ids to event logs.
+    #[cfg(test)]
+    pub(super) fn forget_log(&self) -> Result<(), StoreError> {
+        let meta = read_meta(&self.rocks, &self.path)?.unwrap_or_default();
+        self.put_meta(&StoreMetaMessage { log: None, ..meta })
+    }
+
+    fn put_meta(&self, meta: &StoreMetaMessage) -> Result<(), StoreError> {
         let mut bytes = Vec::new();
-        records::encode(&meta, &mut bytes);
+        records::encode(meta, &mut bytes);
         let family = self.rocks.cf_handle(META).ok_or(StoreError::NotAStore { path: self.path.clone() })?;
         self.rocks
             .put_cf_opt(family, keys::STORE_META, bytes, &self.synced)

@@ -23,7 +23,7 @@ use super::{
     database::{Database, Moment},
     family::Rests,
 };
-use crate::ledger::{Changes, ReadError, Reads};
+use crate::ledger::{Changes, LogId, ReadError, Reads};
 
 /// How long the database is waited for: by a reader while it is opened again, and by whoever opens it again while
 /// readers still hold the old one. Both take milliseconds.
@@ -110,6 +110,15 @@ impl Store {
             absence: Mutex::new(Absence::None),
             returned: Condvar::new(),
         }
+    }
+
+    /// The id of the event log that the store keeps. A store has one from its first opening for writing on.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if it cannot be read, or an older version made the store and it was only opened for reading since.
+    pub fn log(&self) -> Result<LogId, ReadError> {
+        self.read(Database::log)
     }
 
     /// Its directory.

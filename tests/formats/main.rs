@@ -75,7 +75,7 @@ async fn reading(
     let mut invoices = Map::new();
     for id in ids {
         let invoice = daemon.api().get(&format!("/jpp/invoices/{id}/")).await?.expect(200)?;
-        let mut socket = daemon.api().socket(&format!("/ws/jpp/invoice/{id}/?since=0")).await?;
+        let mut socket = daemon.api().events(id, 0).await?;
         let mut events = Vec::new();
         for _ in 0..least(id) {
             events.push(socket.next().await?);

@@ -21,6 +21,7 @@ mod edge;
 mod electron_cash;
 mod http;
 mod json;
+mod original_sockets;
 mod others;
 mod paytaca;
 mod protobuf;

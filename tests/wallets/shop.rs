@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::{ScriptBuf, Transaction, consensus};
-use regtest::{Daemon, Node, Purse, eventually, purse::raw_hex, wallet::Wallet};
+use regtest::{Daemon, Node, Purse, Socket, eventually, purse::raw_hex, wallet::Wallet};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Body, Header, Server};
@@ -91,6 +91,11 @@ impl Shop {
             },
         )
         .await
+    }
+
+    /// A socket with every event of an invoice.
+    pub(crate) async fn events(&self, id: &str) -> Result<Socket> {
+        self.daemon.api().events(id, 0).await
     }
 
     /// Nothing was broadcast, and nothing was counted.

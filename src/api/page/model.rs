@@ -391,6 +391,8 @@ pub(super) struct Page<'a> {
     pub(super) payment: Option<Payment<'a>>,
     /// The number of the last event that it knows of.
     pub(super) since: u64,
+    /// The event log that numbers it.
+    pub(super) log: String,
     /// When it was drawn.
     pub(super) now: Timestamp,
     /// After how many seconds to look again though no event came.
@@ -449,6 +451,7 @@ impl<'a> Page<'a> {
             },
             payment: standing.settlement.as_ref().map(|it| Payment::of(statement, it, words)),
             since: statement.state.events,
+            log: settings.log.to_string(),
             now,
             again: state.look_again(statement.state.open_claims > 0, watched),
         }

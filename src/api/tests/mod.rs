@@ -37,7 +37,7 @@ use crate::{
     engine::{Clock, CommitError, Engine, EngineSettings, Sightings, Storage},
     follow::Health,
     invoice::{FirstSeen, Merchant, Sighting, Timestamp},
-    ledger::{Action, Changes, MemoryView, Observation, Outcome, ReadError, Reads, Rules, Table},
+    ledger::{Action, Changes, LogId, MemoryView, Observation, Outcome, ReadError, Reads, Rules, Table},
     node::{Auth, Rpc, RpcSettings},
     notify::Notifier,
     submit::Submitter,
@@ -45,6 +45,9 @@ use crate::{
 
 /// The moment at which every test begins: 2026-11-23T02:43:49.099Z.
 const START: u64 = 1_795_401_829_099;
+
+/// The id of the event log of every test.
+const LOG: &str = "9b2f0d1c6d3e4f7aa1b0c2d3e4f50617";
 
 /// A store in memory, which can be told to fail.
 #[derive(Debug, Default)]
@@ -121,6 +124,7 @@ impl Setup {
     fn new() -> Self {
         let settings = ApiSettings {
             network: Network::Regtest,
+            log: LogId::parse(LOG).unwrap(),
             public_url: "https://pay.example".to_owned(),
             open_creation: true,
             default_expiry: Duration::from_secs(30 * 60),

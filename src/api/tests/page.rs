@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    Server, Setup, address, asking,
+    LOG, Server, Setup, address, asking,
     client::Answer,
     hex_of,
     html::{check, check_in, links, tags, text},
@@ -581,6 +581,9 @@ async fn what_its_script_is_told() {
     server.world.act(Action::Tick { judge_expiry: true }).await;
     assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 2 {now} 300"));
     assert_eq!(told("/i/zzz").await, "- - - -");
+    // Events are numbered within one log, which the script names when it goes on.
+    let tags = tags(&server.browse(&format!("/i/{id}")).await.body);
+    assert_eq!(tags.iter().find(|tag| tag.name == "main").unwrap().attribute("data-log"), Some(LOG));
     server.world.store.fail(true);
     assert_eq!(told(&format!("/i/{id}")).await, "- - - 5");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Setup, address, asking, client::bearer, paying};
+use super::{LOG, Setup, address, asking, client::bearer, paying};
 
 #[tokio::test]
 async fn a_fresh_invoice_word_for_word() {
@@ -20,10 +20,11 @@ async fn a_fresh_invoice_word_for_word() {
             r#""shared":false,"ambiguous":false,"double_spend":"none","via":null,"payments":[],"#,
             r#""outputs_standing":[{{"amount_paid":0,"paid":false}}],"#,
             r#""payment_uri":"bchreg:?r=https://pay.example/i/{id}","#,
-            r#""bip21_uri":"{address}?amount=0.00001&r=https://pay.example/i/{id}"}}"#
+            r#""bip21_uri":"{address}?amount=0.00001&r=https://pay.example/i/{id}","log":"{log}"}}"#
         ),
         id = id,
         address = address(1),
+        log = LOG,
     );
     assert_eq!(text, expected);
 }

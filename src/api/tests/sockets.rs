@@ -15,7 +15,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-use super::{Server, Setup, address, asking, paying};
+use super::{LOG, Server, Setup, address, asking, paying};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -36,6 +36,13 @@ async fn event(socket: &mut Socket) -> Value {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Opens a socket that begins with `hello`, and takes it; `last` is the number of the invoice's last event.
+async fn hello(server: &Server, id: &str, query: &str, last: u64) -> Socket {
+    let mut socket = open(server, id, query).await;
+    assert_eq!(event(&mut socket).await, json!({"type": "hello", "log": LOG, "last": last}), "{query}");
+    socket
 }
 
 async fn close(socket: &mut Socket) -> (u16, String) {
@@ -64,7 +71,7 @@ async fn a_payment_as_it_comes() {
         "outputs": [{"address": address(1), "amount": 1000}], "memo": "tea", "merchant_data": {"secret": 1},
     });
     let id = server.create(&body).await;
-    let mut socket = open(&server, &id, "").await;
+    let mut socket = hello(&server, &id, "?events=all", 1).await;
     silent(&mut socket).await;
     let part = paying(1, &[(1, 400)]);
     server.world.observe(&part).await;
@@ -81,7 +88,7 @@ async fn a_payment_as_it_comes() {
     let invoice = server.get(&format!("/i/{id}")).await.body;
     let at = "2026-11-23T02:43:51.099Z";
     let expected = format!(
-        r#"{{"type":"payment_received","invoice":{invoice},"txid":"{}","paid_at":"{at}","memo":"tea","n":3,"at":"{at}"}}"#,
+        r#"{{"type":"payment_received","invoice":{invoice},"txid":"{}","paid_at":"{at}","memo":"tea","n":3,"at":"{at}","log":"{LOG}"}}"#,
         rest.txid()
     );
     assert_eq!(text.as_str(), expected);
@@ -98,7 +105,7 @@ async fn a_payment_as_it_comes() {
     late.send(Message::Ping(vec![7].into())).await.unwrap();
     assert_eq!(next(&mut late).await, Message::Pong(vec![7].into()));
 
-    let all = open(&server, &id, "?since=0").await;
+    let all = hello(&server, &id, "?since=0", 3).await;
     let events: Vec<Value> = all
         .take(3)
         .map(|message| serde_json::from_str(message.unwrap().to_text().unwrap()).unwrap())
@@ -106,15 +113,83 @@ async fn a_payment_as_it_comes() {
         .await;
     assert_eq!(kinds(&events), [("invoice_created", 1), ("partial_payment", 2), ("payment_received", 3)]);
     let keys: Vec<_> = partial.as_object().unwrap().keys().collect();
-    assert_eq!(keys.len(), 5, "{keys:?}");
+    assert_eq!(keys.len(), 6, "{keys:?}");
+    assert_eq!((&partial["log"], &partial["invoice"]["log"]), (&json!(LOG), &json!(LOG)));
 
-    let mut tail = open(&server, &id, "?since=2").await;
+    let mut tail = hello(&server, &id, "?since=2", 3).await;
     assert_eq!(event(&mut tail).await["n"], 3);
-    let mut live = open(&server, &id, "?since=3").await;
+    let mut live = hello(&server, &id, "?since=3", 3).await;
     silent(&mut live).await;
+    let mut late_of_all = hello(&server, &id, "?events=all", 3).await;
+    assert_eq!(event(&mut late_of_all).await, received);
     server.world.observe(&paying(3, &[(1, 700)])).await;
-    for socket in [&mut late, &mut tail, &mut live] {
+    for socket in [&mut socket, &mut late_of_all, &mut tail, &mut live] {
         assert_eq!(kinds(&[event(socket).await]), [("payment_recorded", 4)]);
+    }
+    silent(&mut late).await;
+}
+
+#[tokio::test]
+async fn without_a_query_a_socket_sends_payment_received_alone() {
+    let server = Setup::new().start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    let mut all = hello(&server, &id, "?events=all&since=0", 1).await;
+    let mut original = open(&server, &id, "").await;
+    let mut of_this_log = open(&server, &id, &format!("?log={LOG}")).await;
+    let first = paying(1, &[(1, 400)]);
+    server.world.block(1, &[]).await;
+    server.world.observe(&first).await;
+    let rest = paying(2, &[(1, 600)]);
+    server.world.observe(&rest).await;
+    server.world.observe(&paying(3, &[(1, 700)])).await;
+    server.world.block(2, &[&first, &rest]).await;
+    let mut told = Vec::new();
+    while told.last().is_none_or(|event: &Value| event["type"] != "payment_confirmed") {
+        told.push(event(&mut all).await);
+    }
+    let expected = [
+        ("invoice_created", 1),
+        ("partial_payment", 2),
+        ("payment_received", 3),
+        ("payment_recorded", 4),
+        ("payment_confirmed", 5),
+    ];
+    assert_eq!(kinds(&told), expected);
+    for socket in [&mut original, &mut of_this_log] {
+        assert_eq!(event(socket).await, told[2]);
+        silent(socket).await;
+    }
+    // Somebody who comes later is told of the payment once, and of nothing else.
+    let mut late = open(&server, &id, "").await;
+    assert_eq!(event(&mut late).await, told[2]);
+    silent(&mut late).await;
+    let unknown = client_async(format!("ws://test/ws/jpp/invoice/{id}/?events=some"), server.connect().await);
+    assert!(unknown.await.unwrap_err().to_string().contains("400"));
+}
+
+#[tokio::test]
+async fn a_position_of_another_log_is_refused_right_after_the_upgrade() {
+    let server = Setup::new().start().await;
+    let id = server.create(&asking(1, 1000)).await;
+    server.world.observe(&paying(1, &[(1, 400)])).await;
+    let reason = format!(r#"{{"last":2,"log":"{LOG}"}}"#);
+    let other = "2c442fff579b4dee995e4640c452258c";
+    for query in [
+        "since=3",
+        "since=18446744073709551615",
+        &format!("since=0&log={other}"),
+        &format!("events=all&log={other}"),
+        &format!("log={other}"),
+        "since=1&log=no-id",
+    ] {
+        let mut socket = open(&server, &id, &format!("?{query}")).await;
+        let Message::Close(Some(frame)) = next(&mut socket).await else { panic!("{query}: no close frame") };
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4409, reason.as_str()), "{query}");
+    }
+    let dashed = "9B2F0D1C-6D3E-4F7A-A1B0-C2D3E4F50617";
+    for query in ["?since=2".to_owned(), format!("?since=2&log={LOG}"), format!("?since=2&log={dashed}")] {
+        let mut socket = hello(&server, &id, &query, 2).await;
+        silent(&mut socket).await;
     }
 }
 
@@ -130,7 +205,7 @@ async fn the_payment_that_holds_is_told_even_after_many_events() {
     assert_eq!(kinds(&[event(&mut socket).await]), [("payment_received", 2)]);
     silent(&mut socket).await;
     // Resuming is complete, page after page.
-    let mut all = open(&server, &id, "?since=0").await;
+    let mut all = hello(&server, &id, "?since=0", 102).await;
     for n in 1..=102 {
         assert_eq!(event(&mut all).await["n"], n);
     }
@@ -254,9 +329,9 @@ async fn a_slow_reader_is_told_where_to_go_on() {
     let slow = TcpSocket::new_v4().unwrap();
     slow.set_recv_buffer_size(4096).unwrap();
     let slow = slow.connect(server.address).await.unwrap();
-    let url = format!("ws://test/ws/jpp/invoice/{id}/");
+    let url = format!("ws://test/ws/jpp/invoice/{id}/?since=1");
     let (mut slow, _) = client_async(url, slow).await.unwrap();
-    let mut quick = open(&server, &id, "").await;
+    let mut quick = hello(&server, &id, "?since=1", 1).await;
     for coin in 0..60 {
         server.world.observe(&paying(coin, &[(1, 600)])).await;
         // Nobody waits for the slow one.
@@ -268,6 +343,9 @@ async fn a_slow_reader_is_told_where_to_go_on() {
         match message {
             Message::Text(text) => {
                 let event: Value = serde_json::from_str(&text).unwrap();
+                if event["type"] == "hello" {
+                    continue;
+                }
                 assert_eq!(event["n"], last + 1);
                 last += 1;
             }
@@ -282,7 +360,7 @@ async fn a_slow_reader_is_told_where_to_go_on() {
     assert_eq!(u16::from(frame.code), 4008);
     let told: u64 = frame.reason.parse().unwrap();
     assert!((1..=last).contains(&told) && last < 61, "told {told}, received {last}");
-    let mut resumed = open(&server, &id, &format!("?since={told}")).await;
+    let mut resumed = hello(&server, &id, &format!("?since={told}"), 61).await;
     for n in told + 1..=61 {
         assert_eq!(event(&mut resumed).await["n"], n);
     }

@@ -7,6 +7,7 @@ use super::{Damage, Record, array, block_hash, invoice_id, time, txid};
 use crate::{
     bch::{BlockHash, OutPoint, ScriptHash, Txid},
     invoice::{InvoiceId, Merchant, Order},
+    ledger::LogId,
     ledger::tables::{BlockRecord, IdempotencyRecord, Meta, ScriptRecord},
 };
 
@@ -267,6 +268,16 @@ pub(in crate::store) struct StoreMetaMessage {
     /// The version of the program that created it.
     #[prost(string, tag = "3")]
     pub(in crate::store) created_by: String,
+    /// The 16 bytes of the event log's id. Absent in stores that older versions made, until they are opened for writing.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub(in crate::store) log: Option<Vec<u8>>,
+}
+
+impl StoreMetaMessage {
+    /// The id of the event log, if the store has one yet.
+    pub(in crate::store) fn log_id(&self) -> Result<Option<LogId>, Damage> {
+        self.log.as_deref().map(|bytes| array(bytes, "log id").map(LogId::from_bytes)).transpose()
+    }
 }
 
 impl Record for StoreMetaMessage {

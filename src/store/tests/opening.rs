@@ -54,6 +54,30 @@ fn a_newer_layout_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_log_gets_its_id_once() {
+    let (directory, store) = fresh();
+    let log = store.log().unwrap();
+    drop(store);
+    assert_eq!(open(directory.path()).log(), Ok(log));
+    let (_other, other) = fresh();
+    assert_ne!(other.log(), Ok(log));
+
+    // A store as versions made it that knew no ids.
+    let store = open(directory.path());
+    store.commit(&block(7, 1)).unwrap();
+    store.with_database(|database| database.forget_log()).unwrap().unwrap();
+    drop(store);
+    let reading = || Store::open_for_reading(directory.path(), StoreOptions::new(Network::Regtest)).unwrap();
+    assert!(reading().log().unwrap_err().0.contains("there is none"));
+    let store = open(directory.path());
+    let new = store.log().unwrap();
+    assert_ne!(new, log);
+    assert_eq!(chain(&store), Ok(vec![(7, hash(1))]));
+    drop(store);
+    assert_eq!((open(directory.path()).log(), reading().log()), (Ok(new), Ok(new)));
+}
+
+#[test]
 fn a_store_that_is_open_is_held() {
     let (directory, store) = fresh();
     let error = refusal(directory.path(), Network::Regtest);

@@ -72,7 +72,7 @@ async fn main() -> Result<()> {
         "     curl -X POST {url}/verify -H 'Content-Type: application/json' -d '{{\"raw_tx_hex\":\"00\"}}'\n"
     ));
 
-    let mut socket = api.socket(&format!("/ws/jpp/invoice/{id}/")).await?;
+    let mut socket = api.socket(&format!("/ws/jpp/invoice/{id}/?events=all")).await?;
     let counter = Arc::new(Counter::new(node, purse, &address, PRICE));
     let mut keys = (!options.auto).then(lines);
     if options.auto {

@@ -4,8 +4,8 @@
 // asked for again, and where the new one differs, the one that is shown becomes like it: focus, selection and the
 // chosen tab stay. The WebSocket only says when to ask; where there is none, the page is asked for every few seconds.
 //
-// `main` says what there is to know: where the socket is and from which event on (`data-socket`, `data-since`), what
-// time it is for the server (`data-now`), how long what is shown may go unasked (`data-again`, in seconds), and the
+// `main` says what there is to know: where the socket is, from which event on and in which event log (`data-socket`,
+// `data-since`, `data-log`), what time it is for the server (`data-now`), how long what is shown may go unasked (`data-again`, in seconds), and the
 // words for what happens here (`data-copied`, `data-expired`, `data-over-text`).
 // `data-live` of the document says whether we hear of changes: `on` or `off`.
 
@@ -22,6 +22,9 @@ const RECONNECT = 1_000; // after which a lost socket is tried again, twice as l
 const RECONNECT_MOST = 30_000; // up to this
 const SAID = 2_000; // for which it is said that something was copied
 const DAY = 86_400_000;
+
+// The socket's close code for a position that is not in the server's event log.
+const OTHER_LOG = 4409;
 
 // When the page was last asked for, is to be asked for, and the timer for that.
 let asked = performance.now();
@@ -221,6 +224,7 @@ function connect() {
   const url = new URL(main.dataset.socket, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("since", main.dataset.since);
+  url.searchParams.set("log", main.dataset.log);
   try {
     socket = new WebSocket(url);
   } catch {
@@ -240,11 +244,16 @@ function connect() {
     }
   };
   socket.onmessage = ({ data }) => {
-    told = JSON.parse(data).n;
+    const { n } = JSON.parse(data);
+    // The first message, `hello`, is no event.
+    if (n === undefined) return;
+    told = n;
     askWithin(0);
   };
-  socket.onclose = () => {
+  socket.onclose = ({ code }) => {
     socket = undefined;
+    // Events are numbered anew: the page that is asked for next says from where on.
+    if (code === OTHER_LOG) told = 0;
     if (performance.now() - opened > RECONNECT_MOST) failures = 0;
     const delay = Math.min(RECONNECT_MOST, RECONNECT * 2 ** failures);
     failures += 1;
