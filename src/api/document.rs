@@ -1,5 +1,7 @@
 //! An invoice as JSON: the fields of Watchtower's `jpp` in their order, and ours after them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -8,7 +10,7 @@ use super::{
     uri::{bip21_uri, payment_uri},
 };
 use crate::{
-    bch::{ProofScore, Token},
+    bch::{Network, ProofScore, Token},
     invoice::{
         Credit, CreditState, InvoiceId, MAX_CONFIRMATIONS_REQUIRED, Refund, RequiredOutput, Standing,
         Statement, ZeroConf,
@@ -96,7 +98,7 @@ struct ZeroConfDocument {
 #[derive(Debug, Serialize)]
 pub(super) struct OutputDocument<'a> {
     amount: u64,
-    address: &'a str,
+    address: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,7 +225,7 @@ impl<'a> InvoiceDocument<'a> {
             memo: invoice.memo.as_deref(),
             time: invoice.created.to_string(),
             expires: invoice.expires.to_string(),
-            outputs: invoice.outputs.iter().map(OutputDocument::from).collect(),
+            outputs: invoice.outputs.iter().map(OutputDocument::as_written).collect(),
             payment: PaymentDocument::of(statement, &standing),
             merchant_data: merchant_data.and_then(|text| RawValue::from_string(text.clone()).ok()),
             required_fee_per_byte: RawValue::from_string(invoice.fee_rate.to_string()).ok(),
@@ -263,11 +265,21 @@ impl<'a> InvoiceDocument<'a> {
     }
 }
 
-impl<'a> From<&'a RequiredOutput> for OutputDocument<'a> {
-    fn from(required: &'a RequiredOutput) -> Self {
+impl<'a> OutputDocument<'a> {
+    /// The output with the address as its creator wrote it.
+    fn as_written(required: &'a RequiredOutput) -> Self {
+        Self::at(required, required.address.as_str().into())
+    }
+
+    /// The output for a wallet: the type of the address follows the output, see [`RequiredOutput::wallet_address`].
+    pub(super) fn for_wallet(required: &'a RequiredOutput, network: Network) -> Self {
+        Self::at(required, required.wallet_address(network).into())
+    }
+
+    fn at(required: &'a RequiredOutput, address: Cow<'a, str>) -> Self {
         Self {
             amount: required.satoshis,
-            address: &required.address,
+            address,
             description: required.description.as_deref(),
             token: required.token.as_ref().map(TokenDocument::from),
         }

@@ -2,7 +2,7 @@
 
 use super::{document::payment_url, settings::ApiSettings};
 use crate::{
-    bch::dust_limit,
+    bch::{Network, dust_limit},
     invoice::{Invoice, Statement},
 };
 
@@ -20,7 +20,8 @@ pub(super) fn bip21_uri(invoice: &Invoice, settings: &ApiSettings) -> Option<Str
         return None;
     }
     let url = payment_url(&settings.public_url, invoice.id);
-    Some(format!("{}?amount={}&r={url}", output.address, coins(output.satoshis)))
+    let address = output.wallet_address(settings.network);
+    Some(format!("{address}?amount={}&r={url}", coins(output.satoshis)))
 }
 
 /// What a payer who paid a part is to pay yet.
@@ -34,7 +35,7 @@ pub(super) struct Rest {
 
 /// The rest of an invoice that is paid in part; only where parts add up for certain: one output, without tokens, that
 /// no other invoice asks for.
-pub(super) fn rest(statement: &Statement) -> Option<Rest> {
+pub(super) fn rest(statement: &Statement, network: Network) -> Option<Rest> {
     let [output] = statement.invoice.outputs.as_slice() else { return None };
     let standing = statement.standing();
     let in_part = standing.amount_paid > 0 && standing.underpaid > 0;
@@ -42,7 +43,8 @@ pub(super) fn rest(statement: &Statement) -> Option<Rest> {
         return None;
     }
     let satoshis = standing.underpaid.max(dust_limit(&output.script, None));
-    Some(Rest { uri: format!("{}?amount={}", output.address, coins(satoshis)), satoshis })
+    let uri = format!("{}?amount={}", output.wallet_address(network), coins(satoshis));
+    Some(Rest { uri, satoshis })
 }
 
 /// An amount in coins of 100,000,000 satoshis, exactly, without needless digits.

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{Credit, DoubleSpend, InvoiceId, Order, Timestamp};
-use crate::bch::{Address, FeeRate, ProofScore, ScriptBuf, ScriptHash, Token};
+use crate::bch::{Address, FeeRate, Network, ProofScore, ScriptBuf, ScriptHash, Token};
 
 /// The most confirmations an invoice can ask for.
 pub const MAX_CONFIRMATIONS_REQUIRED: u8 = 100;
@@ -50,7 +50,7 @@ impl fmt::Display for Merchant {
 /// One thing that must be paid: an amount, perhaps with a token, to a locking script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredOutput {
-    /// The address as it is shown: cashaddr with its prefix, in the type it was given.
+    /// The address as REST shows it: cashaddr with its prefix, in the type that the creator wrote.
     pub address: String,
     /// Its locking script.
     pub script: ScriptBuf,
@@ -66,6 +66,16 @@ impl RequiredOutput {
     /// What an address, an amount and perhaps a token ask for.
     pub fn new(address: &Address, satoshis: u64, token: Option<Token>, description: Option<String>) -> Self {
         Self { address: address.to_string(), script: address.script().clone(), satoshis, token, description }
+    }
+
+    /// The address for a wallet: of the plain type (`q`, `p`) for satoshis alone, of the token-aware type (`z`, `r`) for a
+    /// token, whatever type the creator wrote. Some wallets refuse to pay satoshis to a token-aware address, others
+    /// refuse to pay tokens to a plain one.
+    pub fn wallet_address(&self, network: Network) -> String {
+        Address::of_script(&self.script, network).map_or_else(
+            || self.address.clone(),
+            |address| address.with_token_awareness(self.token.is_some()).to_string(),
+        )
     }
 
     /// The hash by which the index knows its script.

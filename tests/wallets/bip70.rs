@@ -262,3 +262,16 @@ async fn bchwallet_checks_the_certificate() -> Result<()> {
     }
     Ok(())
 }
+
+on_every_node!(merchant_data_of_an_older_version_is_taken, async |mut shop: Shop| {
+    // A wallet that opened the invoice before an update echoes the 16 bytes of its id.
+    let invoice = shop.invoice(&[21_000]).await?;
+    let wallet =
+        Wallet { get: &[("Accept", REQUEST)], post: &[("Content-Type", PAYMENT)], refund: None, memo: None };
+    let mut details = wallet.fetch(&shop, &invoice.url).await?;
+    details.merchant_data = Some(hex::decode(&invoice.id)?);
+    let signed = shop.sign(&invoice)?;
+    let payment = wallet.payment(&mut shop, &details, &signed)?;
+    read_ack(&wallet.send(&shop, &details, &payment).await?, &payment)?;
+    shop.is_paid_with(&invoice, &signed).await.map(drop)
+});

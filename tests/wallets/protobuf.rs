@@ -106,6 +106,7 @@ pub(crate) fn read_request(answer: &Answer) -> Result<Details> {
     ensure!(details.memo.as_deref().is_some_and(|memo| !memo.is_empty()), "{details:?}");
     let data = details.merchant_data.as_deref().context("merchant_data")?;
     ensure!(serde_json::from_slice::<serde_json::Value>(data).is_err(), "no wallet takes it for JSON");
+    ensure!(data.is_ascii(), "a wallet that keeps it as a text echoes the same bytes: {data:?}");
     Ok(details)
 }
 

@@ -9,8 +9,8 @@
 //! - the acknowledgement repeats the payment byte for byte: wallets find their transaction in it;
 //! - the time is that of the invoice, not of the request: a wallet whose clock is a second behind refuses what comes
 //!   from the future;
-//! - `merchant_data` is an opaque token: one wallet breaks on JSON in it. What comes back in it is nobody's proof of
-//!   anything, and is not looked at.
+//! - `merchant_data` is an opaque token in ASCII: one wallet breaks on JSON in it, others keep it as a text. What comes
+//!   back in it proves nothing, and is not looked at: a payment that echoes the 16 bytes of older versions is taken.
 //!
 //! There is no field for tokens. A wallet would pay an invoice that asks for some in satoshis alone, and broadcast that
 //! whatever it is told; so such an invoice has no document here.

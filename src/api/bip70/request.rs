@@ -14,6 +14,10 @@ use crate::{
     invoice::{Invoice, Statement},
 };
 
+/// Begins `merchant_data`, before the invoice's id in hex. All of it is ASCII, for wallets that keep it as a text and
+/// echo what that text became; and none of it is JSON, which an id of digits alone would be.
+const TOKEN: &str = "invoice:";
+
 /// The only version of the details that there is.
 const VERSION: u32 = 1;
 
@@ -77,7 +81,7 @@ fn details(invoice: &Invoice, settings: &ApiSettings) -> PaymentDetails {
         expires: Some(invoice.expires.secs()),
         memo: Some(memo(invoice)),
         payment_url: Some(payment_url(&settings.public_url, invoice.id)),
-        merchant_data: Some(Bytes::copy_from_slice(invoice.id.as_bytes())),
+        merchant_data: Some(format!("{TOKEN}{}", invoice.id).into()),
         required_fee_rate: Some(as_float(invoice.fee_rate)),
     }
 }

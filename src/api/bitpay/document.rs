@@ -115,7 +115,7 @@ impl<'a> Request<'a> {
             kind: "transaction",
             required_fee_rate: number(invoice.fee_rate),
             required_fee_per_byte: number(invoice.fee_rate),
-            outputs: outputs(&invoice.outputs),
+            outputs: outputs(&invoice.outputs, settings),
         };
         Self {
             head: Head::new(invoice, settings),
@@ -148,7 +148,7 @@ impl<'a> RequestV1<'a> {
             currency: BCH,
             required_fee_rate: number(invoice.fee_rate),
             required_fee_per_byte: number(invoice.fee_rate),
-            outputs: outputs(&invoice.outputs),
+            outputs: outputs(&invoice.outputs, settings),
             head: Head::new(invoice, settings),
         }
     }
@@ -247,8 +247,8 @@ impl<'a> PaidV1<'a> {
     }
 }
 
-fn outputs(required: &[RequiredOutput]) -> Vec<OutputDocument<'_>> {
-    required.iter().map(OutputDocument::from).collect()
+fn outputs<'a>(required: &'a [RequiredOutput], settings: &ApiSettings) -> Vec<OutputDocument<'a>> {
+    required.iter().map(|output| OutputDocument::for_wallet(output, settings.network)).collect()
 }
 
 /// A fee rate in satoshis per byte, as the shortest number: `1`, `1.1`.

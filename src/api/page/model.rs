@@ -241,7 +241,7 @@ impl<'a> Ways<'a> {
             });
             return Self::Whole(first, second);
         }
-        match rest(statement) {
+        match rest(statement, settings.network) {
             Some(Rest { uri, satoshis }) => {
                 let exact = satoshis == standing.underpaid;
                 let text = if exact { &words.rest_text } else { &words.rest_least_text };
@@ -287,7 +287,7 @@ pub(super) struct Output<'a> {
     /// The merchant's words for it.
     pub(super) description: Option<&'a str>,
     /// Where it goes.
-    pub(super) address: &'a str,
+    pub(super) address: String,
     /// Its amount.
     pub(super) amount: Amount,
     /// Its token.
@@ -297,10 +297,15 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn of(required: &'a RequiredOutput, standing: Option<&OutputStanding>, words: &'a Messages) -> Self {
+    fn of(
+        required: &'a RequiredOutput,
+        standing: Option<&OutputStanding>,
+        network: Network,
+        words: &'a Messages,
+    ) -> Self {
         Self {
             description: required.description.as_deref(),
-            address: &required.address,
+            address: required.wallet_address(network),
             amount: Amount::new(required.satoshis),
             token: required.token.as_ref().map(|token| TokenAsked::of(token, words)),
             standing: standing.map(|standing| {
@@ -443,7 +448,9 @@ impl<'a> Page<'a> {
             time_left: state.is_open().then(|| time_left(invoice.expires.since(now), words)),
             ways,
             outputs: outputs
-                .map(|(required, standing)| Output::of(required, in_part.then_some(standing), words))
+                .map(|(required, standing)| {
+                    Output::of(required, in_part.then_some(standing), settings.network, words)
+                })
                 .collect(),
             outputs_heading: match invoice.outputs.len() {
                 1 => words.output.clone(),

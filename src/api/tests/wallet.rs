@@ -9,7 +9,7 @@ use super::{
     node::Node,
     paying, script,
 };
-use crate::bch::{Network, Transaction};
+use crate::bch::{Address, Network, Transaction};
 
 const OPTIONS: &str = "application/payment-options";
 const REQUEST: &str = "application/payment-request";
@@ -97,8 +97,7 @@ async fn an_invoice_without_a_memo_has_one_for_wallets() {
 async fn tokens_stand_in_the_outputs() {
     let server = Setup::new().start().await;
     let token = json!({"category": "ab".repeat(32), "amount": "9007199254740993", "nft": {"capability": "none", "commitment": ""}});
-    let aware =
-        crate::bch::Address::of_script(&script(3), Network::Regtest).unwrap().with_token_awareness(true);
+    let aware = Address::of_script(&script(3), Network::Regtest).unwrap().with_token_awareness(true);
     let id = server
         .create(&json!({"outputs": [{"address": aware.to_string(), "amount": 1000, "token": token}]}))
         .await;
@@ -127,8 +126,8 @@ async fn the_document_of_bip70_byte_for_byte() {
     details.extend(b"\x18\xe5\xd0\x8e\xd8\x06\x20\xed\xde\x8e\xd8\x06\x2a\x02hi\x32");
     details.push(u8::try_from(url.len()).unwrap());
     details.extend(url.as_bytes());
-    details.extend([0x3a, 16]);
-    details.extend(hex::decode(&id).unwrap());
+    details.extend([0x3a, 40]);
+    details.extend(format!("invoice:{id}").into_bytes());
     details.extend(b"\x45\x00\x00\x80\x3f");
     let mut expected = b"\x08\x01\x12\x04none\x22".to_vec();
     expected.push(u8::try_from(details.len()).unwrap() | 0x80);
@@ -542,4 +541,58 @@ async fn uris_and_their_codes() {
         }
     }
     assert_eq!(server.get("/i/zzz/qr.svg").await.status, 404);
+}
+
+/// The address of somebody, in the type that says whether the owner's wallet knows tokens.
+fn typed(tag: u8, token_aware: bool) -> String {
+    let address = Address::of_script(&script(tag), Network::Regtest).unwrap();
+    address.with_token_awareness(token_aware).to_string()
+}
+
+#[tokio::test]
+async fn the_type_of_an_address_follows_the_output_for_wallets_and_its_creator_in_rest() {
+    let server = Setup::new().start().await;
+    let token = json!({"category": "ab".repeat(32), "amount": 5});
+    // Each output in both types: (written, whether it asks for a token).
+    let written =
+        [(typed(1, true), false), (typed(2, false), false), (typed(3, false), true), (typed(4, true), true)];
+    let outputs: Vec<Value> = written
+        .iter()
+        .map(|(address, has_token)| {
+            let mut output = json!({"address": address, "amount": 2000});
+            if *has_token {
+                output["token"] = token.clone();
+            }
+            output
+        })
+        .collect();
+    let id = server.create(&json!({ "outputs": outputs })).await;
+    let addresses = |outputs: &Value| -> Vec<String> {
+        outputs.as_array().unwrap().iter().map(|o| o["address"].as_str().unwrap().to_owned()).collect()
+    };
+    let as_written: Vec<String> = written.iter().map(|(address, _)| address.clone()).collect();
+    assert_eq!(addresses(&server.invoice(&id).await["outputs"]), as_written);
+    let for_wallets = [typed(1, false), typed(2, false), typed(3, true), typed(4, true)];
+    let path = format!("/i/{id}");
+    let v1 = server.call("GET", &path, &[("Accept", "application/payment-request")], b"").await;
+    assert_eq!(addresses(&v1.expect(200)["outputs"]), for_wallets);
+    let selection = [("Content-Type", "application/payment-request"), ("x-paypro-version", "2")];
+    let v2 = server.call("POST", &path, &selection, br#"{"chain":"BCH"}"#).await;
+    assert_eq!(addresses(&v2.expect(200)["instructions"][0]["outputs"]), for_wallets);
+    let html = server.accept(&path, "text/html").await.body;
+    for ((written, _), shown) in written.iter().zip(&for_wallets) {
+        assert!(html.contains(shown.as_str()), "{shown}");
+        assert!(written == shown || !html.contains(written.as_str()), "{written}");
+    }
+
+    // The URIs and their codes, whole and for the rest.
+    let plain = server.create(&json!({"outputs": [{"address": typed(5, true), "amount": 5000}]})).await;
+    let whole = format!("{}?amount=0.00005&r=https://pay.example/i/{plain}", typed(5, false));
+    assert_eq!(server.invoice(&plain).await["bip21_uri"], json!(whole));
+    let code = server.get(&format!("/i/{plain}/qr.svg?uri=bip21")).await;
+    assert_eq!(code.bytes, crate::api::qr::svg(&whole).unwrap());
+    server.world.observe(&paying(9, &[(5, 2000)])).await;
+    let rest = format!("{}?amount=0.00003", typed(5, false));
+    let code = server.get(&format!("/i/{plain}/qr.svg?uri=rest")).await;
+    assert_eq!(code.bytes, crate::api::qr::svg(&rest).unwrap());
 }

@@ -56,7 +56,7 @@ async fn image<S: View + Send + Sync + 'static>(
             let text = "This invoice asks for more than a BIP21 URI can say; open it in a wallet that knows JPP or BIP70";
             WalletFault::bad("no_bip21", text)
         })?,
-        Some("rest") => rest(&statement).map(|rest| rest.uri).ok_or_else(|| {
+        Some("rest") => rest(&statement, settings.network).map(|rest| rest.uri).ok_or_else(|| {
             WalletFault::bad("no_rest", "This invoice has no rest that a single payment to its address would pay")
         })?,
         Some(_) => {

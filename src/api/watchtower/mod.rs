@@ -13,7 +13,8 @@
 //! - The original showed everything to everybody and let everybody create. Here creation, cancellation and assignment
 //!   want a key, and so does `merchant_data`, unless the configuration says otherwise.
 //! - A token is accepted at an address that does not say it is token-aware (`q…`, `p…`), as the original did: the
-//!   output's `token` tells every wallet that can pay it, and a submission without the token is refused.
+//!   output's `token` tells every wallet that can pay it, and a submission without the token is refused. Wallets are
+//!   shown the type that follows the output.
 //! - A field that is unknown is ignored, and of a field that comes twice the last one holds, as in the original.
 //! - `Accept` is looked at for an invoice alone (`wallet`): every other answer is JSON, where the original refused whoever
 //!   asked for `text/html` alone.
