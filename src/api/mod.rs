@@ -20,7 +20,7 @@
 //! [`serve()`] accepts connections and holds their deadlines (`stream`); around every request stands `frame`, with its
 //! id, its time limit, the common headers, the log and the meters. [`public_router`] is what the world sees:
 //! `watchtower` the REST dialect, `wallet` the one URL of an invoice, which finds out whether a wallet speaks `bitpay`
-//! (JPP v1 and v2) or `bip70` or is a person's browser, who gets a `page`; `socket` an invoice's events; [`ops_router`]
+//! (JPP v1 and v2) or `bip70` or is a person's browser, who gets a `page`; `socket` an invoice's events, which `replay` encodes once for all sockets; [`ops_router`]
 //! is what its operator sees. `receive` takes a body, `media` reads what is accepted and what is sent, `language` which
 //! language a person reads, `auth` says who asks, `limits` counts. `document` writes an invoice, `uri` and `qr` what a
 //! camera reads, `submissions` hands over what a dialect has read, and `reasons` has the words for every way in which
@@ -36,6 +36,7 @@
 mod auth;
 mod bip70;
 mod bitpay;
+mod cache;
 mod caller;
 mod connections;
 mod document;
@@ -50,6 +51,7 @@ mod proxies;
 mod qr;
 mod reasons;
 mod receive;
+mod replay;
 mod serve;
 mod settings;
 pub mod signing;

@@ -1,9 +1,24 @@
 //! QR codes of the URIs, as SVG and as PNG.
+//!
+//! A code takes a core about a millisecond, and depends on its text alone. So codes are kept by their text, and others
+//! are drawn one at a time, off the threads that serve requests: a client that asks for many keeps one core busy and
+//! no more, and others wait in the order in which they came.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use fast_qr::{
     ECL, QRBuilder, QRCode,
     convert::{Builder as _, svg::SvgBuilder},
 };
+
+use super::cache::Cache;
+
+/// How many bytes of codes are kept: some 500 codes as SVG, or 5,000 as PNG.
+const MOST_KEPT: usize = 8 << 20;
+
+/// What an entry of the cache takes beside the image and its text, in bytes.
+const ENTRY: usize = 128;
 
 /// The white around a code, in modules: without it scanners don't find the code (ISO/IEC 18004).
 const QUIET: usize = 4;
@@ -16,6 +31,71 @@ const SCALE: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the text is too long for a QR code")]
 pub(super) struct TooLong;
+
+/// The form of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    Svg,
+    Png,
+}
+
+/// Why there is no image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoCode {
+    /// See [`TooLong`].
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// The program is stopping.
+    #[error("drawing the code was given up")]
+    Stopped,
+}
+
+/// The codes of late, and whose turn it is to draw another.
+#[derive(Clone, Debug)]
+pub(super) struct Codes {
+    kept: Arc<Cache<(Form, String), Bytes>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self { kept: Arc::new(Cache::new(MOST_KEPT)), turn: Arc::default() }
+    }
+}
+
+impl Codes {
+    /// The code of a text, kept or new.
+    ///
+    /// # Errors
+    ///
+    /// [`NoCode`]. That is not kept.
+    pub(super) async fn of(&self, form: Form, text: String) -> Result<Bytes, NoCode> {
+        let key = (form, text);
+        if let Some(image) = self.kept.get(&key) {
+            return Ok(image);
+        }
+        let turn = self.turn.clone().lock_owned().await;
+        // Another request for the same text may have had the turn before.
+        if let Some(image) = self.kept.get(&key) {
+            return Ok(image);
+        }
+        metrics::counter!("jppd_qr_codes_drawn_total").increment(1);
+        let kept = self.kept.clone();
+        // The turn lasts until the code is kept, even if its request has gone.
+        let drawn = tokio::task::spawn_blocking(move || {
+            let (form, text) = &key;
+            let image = Bytes::from(match form {
+                Form::Svg => svg(text)?,
+                Form::Png => png(text)?,
+            });
+            let bytes = image.len().saturating_add(text.len()).saturating_add(ENTRY);
+            kept.put(key, image.clone(), bytes);
+            drop(turn);
+            Ok(image)
+        });
+        drawn.await.map_err(|_| NoCode::Stopped)?
+    }
+}
 
 /// A code of a text, with a middling redundancy: screens and paper of a till are not always clean.
 fn code(text: &str) -> Result<QRCode, TooLong> {
@@ -99,6 +179,45 @@ mod tests {
             let in_png: Vec<_> = drawn.filter(|(x, y)| dark[y * SCALE * side + x * SCALE]).collect();
             assert_eq!(modules, in_png, "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_code_is_drawn_once_and_one_at_a_time() {
+        use futures_util::future::join_all;
+        use metrics_exporter_prometheus::PrometheusBuilder;
+
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let drawn = || {
+            let text = recorder.handle().render();
+            let line = text.lines().find_map(|line| line.strip_prefix("jppd_qr_codes_drawn_total "));
+            line.map_or(0, |number| number.parse::<u64>().unwrap())
+        };
+        let codes = Codes::default();
+        let text = |number: usize| format!("bitcoincash:?r=https://pay.example/i/{number}");
+        // Fifty requests for two texts at once, half of them as SVG.
+        let requests = (0..50).map(|number| {
+            let form = if number % 4 < 2 { Form::Svg } else { Form::Png };
+            codes.of(form, text(number % 2))
+        });
+        let images = join_all(requests).await;
+        for (number, image) in images.into_iter().enumerate() {
+            let text = text(number % 2);
+            let expected = if number % 4 < 2 { svg(&text) } else { png(&text) };
+            assert_eq!(image.unwrap(), expected.unwrap());
+        }
+        assert_eq!(drawn(), 4);
+        // While somebody has the turn, a kept code is given out and a new one waits.
+        let turn = codes.turn.lock().await;
+        assert!(codes.of(Form::Png, text(1)).await.is_ok());
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(50), codes.of(Form::Png, text(2)));
+        assert!(waits.await.is_err());
+        drop(turn);
+        assert!(codes.of(Form::Png, text(2)).await.is_ok());
+        assert_eq!(drawn(), 5);
+        // What cannot be drawn is told, and holds nobody up.
+        assert_eq!(codes.of(Form::Svg, "u".repeat(3000)).await, Err(NoCode::TooLong(TooLong)));
+        assert!(codes.of(Form::Svg, text(3)).await.is_ok());
     }
 
     #[test]

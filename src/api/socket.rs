@@ -34,17 +34,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::{
     caller::Caller,
-    document::{InvoiceDocument, View as DocumentView},
     limits::{NoSocket, SocketPlace},
+    replay::{self, Encoded},
     settings::ApiSettings,
-    state::Shared,
+    state::{Down, Shared},
     stop::Work,
     watchtower::{Complaint, Fault, InvoiceName, both, reading},
 };
 use crate::{
     invoice::{InvoiceId, Level},
-    ledger::{Event, EventKind, LogId, MOST_CREDITS_IN_AN_EVENT, ReadError, Subject, View, events_after},
-    notify::{Feed, FeedError},
+    ledger::{EventKind, LogId, MOST_CREDITS_IN_AN_EVENT, View},
+    notify::Subscription,
 };
 
 /// How long a socket that ends has to take its close frame.
@@ -78,9 +78,6 @@ const GOING_AWAY: u16 = 1001;
 /// Close code of RFC 6455: the server cannot go on.
 const CANNOT_GO_ON: u16 = 1011;
 
-/// How many events are looked through at a time for the one that said "paid".
-const PAGE: u64 = 16;
-
 /// The routes of the sockets.
 pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>> {
     both(Router::new(), "/ws/jpp/invoice/{id}", reading(get(connect)))
@@ -106,14 +103,13 @@ async fn connect<S: View + Send + Sync + 'static>(
     let known = asked.since.is_none_or(|since| since <= position.last)
         && asked.log.is_none_or(|log| log == Some(shared.state.settings.log));
     let first = if known && asked.since.is_none() && statement.state.level >= Level::Paid {
-        let last = position.last;
-        shared.read(move |store| last_received(store, id, last)).await?
+        replay::last_received(&shared, id, position.last).await?
     } else {
         None
     };
     let since = asked.since.unwrap_or(position.last);
     let begin = if known { Ok(Begin { position, first }) } else { Err(position) };
-    let feed = shared.state.notifier.feed(shared.state.store.clone(), id, since);
+    let subscription = shared.state.notifier.subscribe(id);
     let work = shared.state.stop.work();
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER)
@@ -123,8 +119,8 @@ async fn connect<S: View + Send + Sync + 'static>(
         .max_frame_size(MOST_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| {
         let kinds = asked.kinds;
-        let listener = Listener { shared, socket, kinds, last: since, _place: place, _work: work };
-        Box::pin(listener.run(begin, feed))
+        let listener = Listener { shared, socket, id, kinds, last: since, _place: place, _work: work };
+        Box::pin(listener.run(begin, subscription))
     }))
 }
 
@@ -182,22 +178,7 @@ struct Hello<'a> {
 struct Begin {
     position: Position,
     /// The stored `payment_received` of a paid invoice.
-    first: Option<Event>,
-}
-
-/// The event that told of the payment that still holds: the last of its kind up to `last`.
-fn last_received<S: View>(store: &S, id: InvoiceId, last: u64) -> Result<Option<Event>, ReadError> {
-    let mut until = last;
-    while until > 0 {
-        let after = until.saturating_sub(PAGE);
-        let page = events_after(store, id, after, usize::try_from(until - after).unwrap_or(usize::MAX))?;
-        let received = page.into_iter().rev().find(|event| event.kind == EventKind::PaymentReceived);
-        if received.is_some() {
-            return Ok(received);
-        }
-        until = after;
-    }
-    Ok(None)
+    first: Option<Encoded>,
 }
 
 /// The most bytes that wait to be written: one message, however large the configuration lets an invoice become. The
@@ -224,6 +205,7 @@ enum End {
 struct Listener<S> {
     shared: Arc<Shared<S>>,
     socket: WebSocket,
+    id: InvoiceId,
     kinds: Kinds,
     /// The number of the last event that the client was given, or that its query leaves out.
     last: u64,
@@ -232,9 +214,9 @@ struct Listener<S> {
 }
 
 impl<S: View + Send + Sync + 'static> Listener<S> {
-    async fn run(mut self, begin: Result<Begin, Position>, feed: Feed<S>) {
+    async fn run(mut self, begin: Result<Begin, Position>, subscription: Subscription) {
         let end = match begin {
-            Ok(begin) => match self.listen(begin, feed).await {
+            Ok(begin) => match self.listen(begin, subscription).await {
                 Ok(never) => match never {},
                 Err(end) => end,
             },
@@ -255,12 +237,16 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
         }
     }
 
-    async fn listen(&mut self, begin: Begin, feed: Feed<S>) -> Result<std::convert::Infallible, End> {
+    async fn listen(
+        &mut self,
+        begin: Begin,
+        subscription: Subscription,
+    ) -> Result<std::convert::Infallible, End> {
         if self.kinds == Kinds::All {
             let Position { last, log } = &begin.position;
             self.send(Message::Text(json(&Hello { r#type: "hello", log, last: *last }))).await?;
         }
-        if let Some(event) = &begin.first {
+        if let Some(event) = begin.first {
             self.tell(event).await?;
         }
         let stop = self.shared.state.stop.clone();
@@ -271,17 +257,17 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
         let mut is_there = true;
         let mut arrivals = Arrivals::new(Instant::now());
         // Kept over the turns of the loop: what a client sends must not make us read the store again.
-        let mut next = std::pin::pin!(next(feed));
+        let mut next = std::pin::pin!(next(self.shared.clone(), subscription, self.id, self.last));
         loop {
             tokio::select! {
                 () = &mut stopped => return Err(End::Close(GOING_AWAY, String::new())),
-                (feed, event) = &mut next => {
+                (subscription, event) = &mut next => {
                     let event = event.map_err(|error| {
-                        tracing::error!(%error, "a socket cannot be told what happened");
+                        tracing::error!(%error, "the events of invoice {} cannot be read for a socket", self.id);
                         End::Close(CANNOT_GO_ON, self.last.to_string())
                     })?;
-                    self.tell(&event).await?;
-                    next.set(self::next(feed));
+                    self.tell(event).await?;
+                    next.set(self::next(self.shared.clone(), subscription, self.id, self.last));
                 }
                 received = self.socket.recv() => match received {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
@@ -303,11 +289,10 @@ impl<S: View + Send + Sync + 'static> Listener<S> {
         }
     }
 
-    async fn tell(&mut self, event: &Event) -> Result<(), End> {
-        let Some((_, n)) = event.of_invoice() else { return Ok(()) };
-        if self.kinds == Kinds::All || event.kind == EventKind::PaymentReceived {
-            let Some(message) = message(event, &self.shared.state.settings) else { return Ok(()) };
-            self.send(Message::Text(message)).await?;
+    async fn tell(&mut self, event: Encoded) -> Result<(), End> {
+        let Encoded { n, kind, text } = event;
+        if self.kinds == Kinds::All || kind == EventKind::PaymentReceived {
+            self.send(Message::Text(text)).await?;
         }
         self.last = self.last.max(n);
         Ok(())
@@ -348,55 +333,20 @@ impl Arrivals {
     }
 }
 
-/// The next event, and the feed it came from.
-async fn next<S: View + Send + Sync + 'static>(mut feed: Feed<S>) -> (Feed<S>, Result<Event, FeedError>) {
-    let event = feed.next().await;
-    (feed, event)
-}
-
-/// The message of a payment: the fields of the original in their order, and ours after them.
-#[derive(Debug, Serialize)]
-struct Received<'a> {
-    r#type: &'static str,
-    invoice: InvoiceDocument<'a>,
-    txid: Option<String>,
-    paid_at: String,
-    memo: Option<&'a str>,
-    n: u64,
-    at: String,
-    log: String,
-}
-
-/// The message of everything else.
-#[derive(Debug, Serialize)]
-struct Happened<'a> {
-    r#type: &'static str,
-    n: u64,
-    at: String,
-    log: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    txid: Option<String>,
-    invoice: InvoiceDocument<'a>,
-}
-
-/// An event of an invoice as everybody may see it, with its number there. Its number in the whole log would tell how
-/// much business a shop does.
-fn message(event: &Event, settings: &ApiSettings) -> Option<Utf8Bytes> {
-    let Subject::Invoice { n, statement } = &event.subject else { return None };
-    let (n, at, log) = (*n, event.at.to_string(), settings.log.to_string());
-    let txid = event.txid.map(|txid| txid.to_string());
-    let invoice = InvoiceDocument::new(statement, DocumentView::of_public(settings));
-    let r#type = event.kind.name();
-    let json = if event.kind == EventKind::PaymentReceived {
-        let settlement = statement.standing().settlement;
-        let paid_at = settlement.map_or(event.at, |settlement| settlement.paid_at).to_string();
-        let memo = statement.note.memo.as_deref().or(statement.invoice.memo.as_deref());
-        serde_json::to_string(&Received { r#type, invoice, txid, paid_at, memo, n, at, log })
-    } else {
-        serde_json::to_string(&Happened { r#type, n, at, log, txid, invoice })
-    };
-    let json = json.inspect_err(|error| tracing::error!(%error, n, "an event could not be written"));
-    json.ok().map(Utf8Bytes::from)
+/// The next event of an invoice after the number `last`, at once if it is on disk, or when it is.
+async fn next<S: View + Send + Sync + 'static>(
+    shared: Arc<Shared<S>>,
+    mut subscription: Subscription,
+    id: InvoiceId,
+    last: u64,
+) -> (Subscription, Result<Encoded, Down>) {
+    loop {
+        match replay::event_after(&shared, id, last).await {
+            Ok(Some(encoded)) => return (subscription, Ok(encoded)),
+            Ok(None) => subscription.changed().await,
+            Err(error) => return (subscription, Err(error)),
+        }
+    }
 }
 
 /// A small message as JSON.

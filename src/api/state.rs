@@ -15,7 +15,9 @@ use super::{
     frame,
     limits::{Rate, Sockets},
     page,
+    qr::Codes,
     receive::{Arrival, BadBody, Budget, MOST_UNDER_WAY, receive},
+    replay::Replay,
     settings::ApiSettings,
     signing::{self, Signing},
     socket,
@@ -74,6 +76,8 @@ pub fn public_router<S: View + Send + Sync + 'static>(state: ApiState<S>) -> Rou
         create_rate: Rate::per_minute(limits.create_per_minute),
         bodies: Budget::new(MOST_UNDER_WAY.max(limits.max_body_bytes)),
         sockets: Sockets::new(limits.max_sockets, limits.max_sockets_per_address),
+        codes: Codes::default(),
+        replay: Replay::default(),
         signatures: state.signing.x509.clone().map(Signatures::new),
         state,
     });
@@ -103,6 +107,10 @@ pub(super) struct Shared<S> {
     /// The memory of all bodies.
     bodies: Budget,
     pub(super) sockets: Sockets,
+    /// The QR codes.
+    pub(super) codes: Codes,
+    /// Events as sockets send them.
+    pub(super) replay: Replay,
     /// Signs BIP70 requests, with the certificate of the state.
     pub(super) signatures: Option<Signatures>,
 }

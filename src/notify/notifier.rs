@@ -5,12 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::Feed;
-use crate::{
-    engine::Publish,
-    invoice::InvoiceId,
-    ledger::{Event, View},
-};
+use crate::{engine::Publish, invoice::InvoiceId, ledger::Event};
 
 /// Wakes those who wait for the events of an invoice.
 #[derive(Clone, Debug, Default)]
@@ -22,15 +17,10 @@ pub struct Notifier {
 type Waiting = Mutex<HashMap<InvoiceId, watch::Sender<u64>>>;
 
 impl Notifier {
-    /// Listens to the events of an invoice with numbers above `since`.
-    pub fn feed<S: View + Send + Sync + 'static>(&self, store: Arc<S>, id: InvoiceId, since: u64) -> Feed<S> {
+    /// Listens to the events of an invoice that are published from now on.
+    pub fn subscribe(&self, id: InvoiceId) -> Subscription {
         let changes = self.waiting.lock().entry(id).or_insert_with(|| watch::channel(0).0).subscribe();
-        Feed::new(
-            store,
-            id,
-            since,
-            Subscription { changes: Some(changes), id, waiting: self.waiting.clone() },
-        )
+        Subscription { changes: Some(changes), id, waiting: self.waiting.clone() }
     }
 
     /// How many invoices are listened to.
@@ -55,15 +45,16 @@ impl Publish for Notifier {
 
 /// One listener's place among those who wait. The last to leave takes the entry away.
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub struct Subscription {
     changes: Option<watch::Receiver<u64>>,
     id: InvoiceId,
     waiting: Arc<Waiting>,
 }
 
 impl Subscription {
-    /// Waits for a later event.
-    pub(super) async fn changed(&mut self) {
+    /// Waits for an event that was published since the subscription began, or since the last call returned. Dropping
+    /// the future loses nothing.
+    pub async fn changed(&mut self) {
         if let Some(changes) = &mut self.changes {
             // The sender stays for as long as somebody is subscribed, so this cannot fail.
             let _ = changes.changed().await;

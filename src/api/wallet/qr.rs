@@ -8,11 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
 
 use super::{Name, WalletFault, find};
 use crate::{
     api::{
-        qr::{self, TooLong},
+        qr::Form,
         state::Shared,
         uri::{bip21_uri, payment_uri, rest},
     },
@@ -26,7 +27,7 @@ pub(super) async fn svg<S: View + Send + Sync + 'static>(
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let code = image(&shared, &name, &query, qr::svg).await;
+    let code = image(&shared, &name, &query, Form::Svg).await;
     answer(code, "image/svg+xml", &headers)
 }
 
@@ -37,7 +38,7 @@ pub(super) async fn png<S: View + Send + Sync + 'static>(
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let code = image(&shared, &name, &query, qr::png).await;
+    let code = image(&shared, &name, &query, Form::Png).await;
     answer(code, "image/png", &headers)
 }
 
@@ -45,8 +46,8 @@ async fn image<S: View + Send + Sync + 'static>(
     shared: &Shared<S>,
     name: &str,
     query: &HashMap<String, String>,
-    draw: impl FnOnce(&str) -> Result<Vec<u8>, TooLong>,
-) -> Result<Vec<u8>, WalletFault> {
+    form: Form,
+) -> Result<Bytes, WalletFault> {
     let statement = find(shared, name).await?;
     let invoice = &statement.invoice;
     let settings = &shared.state.settings;
@@ -63,13 +64,13 @@ async fn image<S: View + Send + Sync + 'static>(
             return Err(WalletFault::bad("unknown_uri", "The parameter uri is left out, or bip21, or rest"));
         }
     };
-    draw(&uri).map_err(|error| {
-        tracing::error!(%error, "http.public_url is too long");
+    shared.codes.of(form, uri).await.map_err(|error| {
+        tracing::error!(%error, "a QR code could not be drawn; http.public_url may be too long");
         WalletFault::bug()
     })
 }
 
-fn answer(image: Result<Vec<u8>, WalletFault>, content_type: &'static str, headers: &HeaderMap) -> Response {
+fn answer(image: Result<Bytes, WalletFault>, content_type: &'static str, headers: &HeaderMap) -> Response {
     match image {
         Ok(image) => ([(CONTENT_TYPE, HeaderValue::from_static(content_type))], image).into_response(),
         Err(fault) => fault.answer(headers),
