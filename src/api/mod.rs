@@ -21,7 +21,7 @@
 //! id, its time limit, the common headers, the log and the meters. [`public_router`] is what the world sees:
 //! `watchtower` the REST dialect, `wallet` the one URL of an invoice, which finds out whether a wallet speaks `bitpay`
 //! (JPP v1 and v2) or `bip70` or is a person's browser, who gets a `page`; `socket` an invoice's events, which `replay` encodes once for all sockets; [`ops_router`]
-//! is what its operator sees. `receive` takes a body, `media` reads what is accepted and what is sent, `language` which
+//! is what its operator sees. `receive` takes a body, `number` and `canonical` read the numbers of JSON and compare bodies, `media` reads what is accepted and what is sent, `language` which
 //! language a person reads, `auth` says who asks, `limits` counts. `document` writes an invoice, `uri` and `qr` what a
 //! camera reads, `submissions` hands over what a dialect has read, and `reasons` has the words for every way in which
 //! that can fail: a dialect says only how it wraps them.
@@ -38,12 +38,14 @@ mod bip70;
 mod bitpay;
 mod cache;
 mod caller;
+mod canonical;
 mod connections;
 mod document;
 mod frame;
 mod language;
 mod limits;
 mod media;
+mod number;
 mod ops;
 mod page;
 pub mod parsers;

@@ -16,7 +16,7 @@ impl<V: View> Scribe<'_, V> {
         if let Some(idempotency) = &idempotency {
             let known = self.get::<IdempotencyTable>(&(merchant.clone(), idempotency.key.clone()))?;
             if let Some(known) = known {
-                return if known.body == idempotency.body {
+                return if idempotency.repeats(&known) {
                     self.first_answer(known.invoice)
                 } else {
                     Ok(Created::OtherBody)

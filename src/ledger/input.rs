@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Refusal, tables::Place};
+use super::{
+    Refusal,
+    tables::{IdempotencyRecord, Place},
+};
 use crate::{
     bch::{BlockHash, OutPoint, ProofScore, ScriptHash, Transaction, Txid},
     invoice::{Draft, FirstSeen, InvoiceId, Merchant, PayerNote, Statement, Timestamp, Via},
@@ -194,8 +197,18 @@ pub struct Creation {
 pub struct Idempotency {
     /// The key.
     pub key: String,
-    /// The SHA-256 of the body.
+    /// The SHA-256 of the body's canonical form, which all spellings of one value share.
     pub body: [u8; 32],
+    /// The SHA-256 of the body as it was sent: older versions recorded that.
+    pub sent: [u8; 32],
+}
+
+impl Idempotency {
+    /// Whether a creation on record came with the same body. A record of an older version has the digest of the body as
+    /// it was sent; it is forgotten after [`Rules::IDEMPOTENCY`].
+    pub fn repeats(&self, known: &IdempotencyRecord) -> bool {
+        known.body == self.body || known.body == self.sent
+    }
 }
 
 /// A submission.

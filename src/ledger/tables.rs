@@ -382,7 +382,8 @@ pub struct UnassignedPayment {
 /// A creation that may be asked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyRecord {
-    /// The SHA-256 of the body it came with.
+    /// The SHA-256 of the canonical form of the body it came with; in records of older versions, of the body as it was
+    /// sent.
     pub body: [u8; 32],
     /// The invoice it made.
     pub invoice: InvoiceId,

@@ -170,7 +170,8 @@ impl Writer {
             creation.draft.memo = Some("K\u{e4}se & Brot".to_owned());
             creation.draft.merchant_data = Some(r#"{"order":17}"#.to_owned());
             creation.draft.fee_rate = fee_rate;
-            creation.idempotency = Some(Idempotency { key: "seventeen".to_owned(), body: [17; 32] });
+            creation.idempotency =
+                Some(Idempotency { key: "seventeen".to_owned(), body: [17; 32], sent: [17; 32] });
         })?;
         let number = u8::try_from(self.ids.len())?;
         let payments = [Payment::new(script(number, 0), 10_000), Payment::new(script(number, 1), 600)];

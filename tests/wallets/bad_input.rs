@@ -385,10 +385,11 @@ on_every_node!(amounts_that_are_none, async |mut shop: Shop| {
         "-1",
         "0",
         "1.5",
-        "1e3",
+        "1e-3",
+        "1.2345678e3",
         "1e400",
         "-1e3",
-        "\"1e3\"",
+        "\"1e-3\"",
         "\"0x10\"",
         "2100000000000001",
         "9007199254740993",
@@ -404,8 +405,8 @@ on_every_node!(amounts_that_are_none, async |mut shop: Shop| {
     ] {
         create(amount).await?.expect(400).map_err(|error| anyhow::anyhow!("{amount}: {error}"))?;
     }
-    // The same with amounts that are ones, as the original took them.
-    for amount in ["1000", "1000.0", "\"1000\""] {
+    // The same with amounts that are ones, as the original took them, and as Java writes them.
+    for amount in ["1000", "1000.0", "\"1000\"", "1e3", "1.0E3", "\"1e3\""] {
         let created: Value = serde_json::from_str(&create(amount).await?.expect(201)?)?;
         ensure!(created["outputs"][0]["amount"] == json!(1000), "{amount}: {created}");
     }

@@ -1,10 +1,12 @@
 //! What wallets send: read leniently where wallets differ, and exactly where money is.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::document::BCH;
-use crate::api::{reasons::Reason, wallet::WalletFault};
+use crate::api::{number::whole_number, reasons::Reason, wallet::WalletFault};
 
 /// v2: how a wallet wants to pay. Some send the whole option back.
 #[derive(Debug, Deserialize)]
@@ -24,12 +26,12 @@ pub(in crate::api) struct Submitted {
 
 /// v1: a transaction to be looked at.
 #[derive(Debug, Deserialize)]
-pub(in crate::api) struct Proposal {
+pub(in crate::api) struct Proposal<'a> {
     currency: Option<String>,
     #[serde(rename = "unsignedTransaction")]
     unsigned_transaction: Value,
-    #[serde(rename = "weightedSize", default)]
-    weighted_size: Value,
+    #[serde(rename = "weightedSize", borrow)]
+    weighted_size: Option<&'a RawValue>,
 }
 
 /// v1 and v2: a transaction to be taken; in v2 also one to be looked at.
@@ -41,10 +43,11 @@ pub(in crate::api) struct Payment {
 }
 
 #[derive(Debug, Deserialize)]
-struct PaymentBody {
+struct PaymentBody<'a> {
     chain: Option<String>,
     currency: Option<String>,
-    transactions: Vec<Value>,
+    #[serde(borrow)]
+    transactions: Vec<&'a RawValue>,
 }
 
 impl Selection {
@@ -62,17 +65,17 @@ impl Selection {
     }
 }
 
-impl Proposal {
+impl Proposal<'_> {
     /// Reads a transaction to be looked at.
     ///
     /// # Errors
     ///
     /// [`WalletFault`] if it is none, or for another currency.
     pub(in crate::api) fn read(body: &[u8]) -> Result<Submitted, WalletFault> {
-        let Self { currency, unsigned_transaction, weighted_size } = parse(body)?;
+        let Proposal { currency, unsigned_transaction, weighted_size } = parse(body)?;
         currency.as_deref().map_or(Ok(()), must_be_ours)?;
         let Value::String(hex) = unsigned_transaction else { return Err(Reason::not_hex().into()) };
-        Ok(Submitted { hex, weighted_size: weighted_size.as_u64() })
+        Ok(Submitted { hex, weighted_size: weighted_size.and_then(size) })
     }
 }
 
@@ -87,19 +90,39 @@ impl Payment {
         let PaymentBody { chain, currency, transactions } = parse(body)?;
         // In v2 the currency can be that of a token on the chain.
         chain.or(currency).as_deref().map_or(Ok(()), must_be_ours)?;
-        let [transaction] = <[Value; 1]>::try_from(transactions).map_err(|_| {
-            WalletFault::bad("not_one_transaction", "Request must include exactly one (1) transaction")
-        })?;
-        let is_v1 = transaction.is_string();
-        let weighted_size = transaction.get("weightedSize").and_then(Value::as_u64);
-        let hex = if let Value::Object(mut fields) = transaction {
-            fields.remove("tx").unwrap_or_default()
-        } else {
-            transaction
+        let [transaction] = transactions.as_slice() else {
+            let text = "Request must include exactly one (1) transaction";
+            return Err(WalletFault::bad("not_one_transaction", text));
         };
-        let Value::String(hex) = hex else { return Err(Reason::not_hex().into()) };
-        Ok(Self { transaction: Submitted { hex, weighted_size }, is_v1 })
+        // v1 has the transaction as a text, v2 in an object.
+        if is_text(transaction) {
+            let hex = text(transaction)?;
+            return Ok(Self { transaction: Submitted { hex, weighted_size: None }, is_v1: true });
+        }
+        let fields: BTreeMap<String, &RawValue> =
+            serde_json::from_str(transaction.get()).map_err(|_| Reason::not_hex())?;
+        let hex = text(fields.get("tx").ok_or_else(Reason::not_hex)?)?;
+        let weighted_size = fields.get("weightedSize").and_then(|json| size(json));
+        Ok(Self { transaction: Submitted { hex, weighted_size }, is_v1: false })
     }
+}
+
+fn is_text(json: &RawValue) -> bool {
+    json.get().starts_with('"')
+}
+
+/// The text of a transaction.
+fn text(json: &RawValue) -> Result<String, WalletFault> {
+    if !is_text(json) {
+        return Err(Reason::not_hex().into());
+    }
+    // A text that is none in Unicode.
+    serde_json::from_str(json.get()).map_err(|_| WalletFault::unreadable())
+}
+
+/// A size in any spelling of a whole number. What is none of these is as good as no size.
+fn size(json: &RawValue) -> Option<u64> {
+    whole_number(json.get())
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, WalletFault> {
@@ -119,4 +142,46 @@ fn must_be_ours(chain: &str) -> Result<(), WalletFault> {
     let named = if named { chain.to_ascii_uppercase() } else { "that currency".to_owned() };
     let text = format!("This invoice is priced in BCH, not {named}. Please try with a BCH wallet instead");
     Err(WalletFault::bad("other_chain", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_every_spelling() {
+        let table = [
+            ("219", Some(219)),
+            ("2.19E2", Some(219)),
+            ("219.0", Some(219)),
+            ("21900e-2", Some(219)),
+            ("219.5", None),
+            ("-1", None),
+            ("1e30", None),
+            ("null", None),
+            ("\"219\"", None),
+            ("[]", None),
+        ];
+        for (json, expected) in table {
+            let v1 = format!(r#"{{"currency":"BCH","unsignedTransaction":"00","weightedSize":{json}}}"#);
+            assert_eq!(Proposal::read(v1.as_bytes()).unwrap().weighted_size, expected, "{json}");
+            let v2 = format!(r#"{{"chain":"BCH","transactions":[{{"weightedSize":{json},"tx":"00"}}]}}"#);
+            let payment = Payment::read(v2.as_bytes()).unwrap();
+            assert_eq!(payment.transaction, Submitted { hex: "00".to_owned(), weighted_size: expected });
+            assert!(!payment.is_v1);
+        }
+    }
+
+    #[test]
+    fn forms_of_a_transaction() {
+        let read = |transaction: &str| {
+            Payment::read(format!(r#"{{"chain":"BCH","transactions":[{transaction}]}}"#).as_bytes())
+        };
+        let is_v1 = |transaction: &str| read(transaction).map(|payment| payment.is_v1).ok();
+        assert_eq!(is_v1("\"00\""), Some(true));
+        assert_eq!(is_v1(r#"{"tx":"01","tx":"00"}"#), Some(false));
+        for none in ["{}", "[]", "7", "null", r#"{"tx":7}"#, r#"{"tx":null}"#, "", r#""00","00""#] {
+            assert_eq!(is_v1(none), None, "{none}");
+        }
+    }
 }

@@ -1,11 +1,17 @@
 //! Creations: what is taken, what is refused and in which words, who may, and repetitions.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{Setup, address, asking, client::bearer, script};
 use crate::{
     bch::{Address, FeeRate, Network, ScriptBuf},
-    ledger::{Rules, SharedOutputs},
+    engine::Storage as _,
+    invoice::Merchant,
+    ledger::{
+        Changes, Reads, Rules, SharedOutputs,
+        tables::{Idempotency, IdempotencyRecord},
+    },
 };
 
 fn with(field: &str, value: Value) -> Value {
@@ -455,6 +461,72 @@ async fn the_same_request_again() {
     let calls = (0..20).map(|_| server.post_with("/jpp/invoices/", &[("Idempotency-Key", "many")], &body));
     let answers = futures_util::future::join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.status == 201 && answer.body == answers[0].body));
+}
+
+#[tokio::test]
+async fn a_repetition_in_another_spelling_is_a_repetition() {
+    let server = Setup::new().start().await;
+    let key = [("Idempotency-Key", "order-42"), ("Content-Type", "application/json")];
+    let call = async |body: &str| server.call("POST", "/jpp/invoices/", &key, body.as_bytes()).await;
+    let sent = format!(r#"{{"outputs":[{{"address":"{}","amount":1000}}],"memo":"K\u00e4se"}}"#, address(1));
+    let first = call(&sent).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let spelled = format!(
+        "{{\n  \"memo\": \"K\u{e4}se\",\n  \"outputs\": [{{ \"amount\": 1.0e3, \"address\": \"{}\" }}]\n}}\n",
+        address(1)
+    );
+    // The clock moved on, and the default of the expiry with it: what was sent is compared.
+    server.world.move_clock(60);
+    let again = call(&spelled).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(call(&sent.replace("1000", "1001")).await.status, 409);
+    assert_eq!(call("{").await.status, 409, "what is no JSON is another body");
+
+    // A record of an older version has the digest of the body as it was sent: that spelling alone repeats it.
+    let known = (Merchant::anyone(), "order-42".to_owned());
+    let mut changes = Changes::default();
+    let record = Reads::<Idempotency>::get(&*server.world.store, &known).unwrap().unwrap();
+    let old = IdempotencyRecord { body: Sha256::digest(spelled.as_bytes()).into(), ..record };
+    changes.idempotency.insert(known, Some(old));
+    server.world.store.commit(&changes).unwrap();
+    let again = call(&spelled).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(call(&sent).await.status, 409);
+}
+
+#[tokio::test]
+async fn numbers_in_every_spelling() {
+    let server = Setup::new().start().await;
+    let create = async |body: String| {
+        server.call("POST", "/jpp/invoices/", &[("Content-Type", "application/json")], body.as_bytes()).await
+    };
+    let token = format!(r#"{{"category":"{}","amount":9.223372036854775807E18}}"#, "ab".repeat(32));
+    let body = format!(
+        r#"{{"outputs":[{{"address":"{}","amount":1.2345678E7}},{{"address":"{}","amount":1e3,"token":{token}}}],
+            "expires_in":6.0E2,"confirmations_required":2E0,"required_fee_per_byte":1.1E0,
+            "zero_conf":{{"min_score":2.5E-1,"wait_ms":3.0E3}}}}"#,
+        address(1),
+        address(2)
+    );
+    let invoice = create(body).await.expect(201);
+    let amounts = (&invoice["outputs"][0]["amount"], &invoice["outputs"][1]["amount"]);
+    assert_eq!(amounts, (&json!(12_345_678), &json!(1000)));
+    assert_eq!(invoice["outputs"][1]["token"]["amount"], "9223372036854775807");
+    assert_eq!(invoice["expires"], "2026-11-23T02:53:49.099Z");
+    assert_eq!(
+        (&invoice["confirmations_required"], &invoice["required_fee_per_byte"], &invoice["zero_conf"]),
+        (&json!(2), &json!(1.1), &json!({"min_score": 0.25, "wait_ms": 3000}))
+    );
+    for (amount, text) in [
+        ("1.5", "A valid integer is required."),
+        ("1.2345678E3", "A valid integer is required."),
+        ("1E16", "Ensure this value is less than or equal to 2100000000000000."),
+        ("1E-400", "A valid integer is required."),
+        ("-1E3", "Ensure this value is greater than or equal to 1."),
+    ] {
+        let body = format!(r#"{{"outputs":[{{"address":"{}","amount":{amount}}}]}}"#, address(3));
+        assert_eq!(create(body).await.expect(400), of_output("amount", text), "{amount}");
+    }
 }
 
 #[tokio::test]

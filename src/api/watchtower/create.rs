@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, StatusCode},
     response::Response,
@@ -18,8 +19,9 @@ use super::{
 use crate::{
     api::{
         caller::Caller,
+        canonical,
         document::{InvoiceDocument, View as DocumentView},
-        state::Shared,
+        state::{Down, Shared},
     },
     bch::FeeRate,
     invoice::{InvoiceId, Merchant, Statement},
@@ -52,7 +54,10 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
     shared.create_rate.take(caller.holder(), 1, Instant::now()).map_err(Fault::Throttled)?;
     let key = idempotency_key(request.headers())?;
     let body = shared.body(request, &CREATION_TYPES, settings.limits.max_body_bytes).await?;
-    let idempotency = key.map(|key| Idempotency { key, body: Sha256::digest(&body).into() });
+    let idempotency = match key {
+        Some(key) => Some(idempotency(&shared, key, &body).await?),
+        None => None,
+    };
     let answer = |statement: &Statement| json(StatusCode::CREATED, &InvoiceDocument::new(statement, view));
 
     // A repetition is answered whatever has become of the node, the clock or the configuration since.
@@ -94,6 +99,22 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
     }
 }
 
+/// The key with the digests of the body, before defaults and the clock are filled in: a repetition comes later, and the
+/// configuration may have changed.
+async fn idempotency<S: Send + Sync + 'static>(
+    shared: &Shared<S>,
+    key: String,
+    body: &Bytes,
+) -> Result<Idempotency, Down> {
+    let digests = |body: &[u8]| {
+        let sent: [u8; 32] = Sha256::digest(body).into();
+        // What is no JSON is refused below; until then it is only itself.
+        (canonical::digest(body).unwrap_or(sent), sent)
+    };
+    let (body, sent) = shared.parsed(body, digests).await?;
+    Ok(Idempotency { key, body, sent })
+}
+
 /// What is asked where the creator says nothing: what the operator says, and never more than what the node relays, for
 /// a wallet that pays what the network asks must not be told that it is too little.
 fn default_fee_rate(configured: FeeRate, relayed: Option<FeeRate>) -> FeeRate {
@@ -131,7 +152,7 @@ fn first_answer<S: View>(
 ) -> Result<Option<Created>, ReadError> {
     let known = Reads::<Known>::get(store, &(merchant, idempotency.key.clone()))?;
     let Some(known) = known else { return Ok(None) };
-    if known.body != idempotency.body {
+    if !idempotency.repeats(&known) {
         return Ok(Some(Created::OtherBody));
     }
     match ledger::events_after(store, known.invoice, 0, 1)?.pop() {

@@ -2,7 +2,7 @@
 
 use super::{
     Complaint, Fault,
-    fields::{Form, Value, integer_within, list, text, text_within},
+    fields::{Form, Value, decimal, integer_within, list, text, text_within},
     outputs::outputs,
 };
 use crate::{
@@ -99,10 +99,10 @@ fn expires(form: &mut Form<'_>, settings: &ApiSettings, now: Timestamp) -> Times
     at.or(within).unwrap_or_else(|| now.after(settings.default_expiry))
 }
 
-/// A fee rate, from the very digits it was written with.
+/// A fee rate, from the very number that was written.
 fn fee_rate(value: Value<'_>) -> Result<FeeRate, Complaint> {
     let complaint = "Must be satoshis per byte from 0 to 1000, with at most three decimals, such as 1.0.";
-    text(value)?.parse().map_err(|_| Complaint::text(complaint))
+    decimal(value)?.parse().map_err(|_| Complaint::text(complaint))
 }
 
 /// What a payment outside a block must show before it counts: `{"min_score": 1.0, "wait_ms": 3000}`, both of which may be
@@ -113,7 +113,7 @@ fn zero_conf(value: Value<'_>) -> Result<ZeroConf, Complaint> {
     let wait = form.optional("wait_ms", |value| integer_within(value, 0, most_wait));
     let min_score = form.optional("min_score", |value| {
         let complaint = "Must be a number from 0 to 1, with at most three decimals, such as 0.25.";
-        text(value)?.parse().map_err(|_| Complaint::text(complaint))
+        decimal(value)?.parse().map_err(|_| Complaint::text(complaint))
     });
     form.finish()?;
     let wait = std::time::Duration::from_millis(wait.unwrap_or_default());

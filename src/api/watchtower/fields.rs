@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::{Complaint, Fault};
+use crate::api::number::Decimal;
 
 /// A value of a body, as it was written.
 pub(super) type Value<'a> = &'a RawValue;
@@ -167,14 +168,22 @@ pub(super) fn filled_text(value: Value<'_>) -> Result<String, Complaint> {
     if text.is_empty() { Err(Complaint::text("This field may not be blank.")) } else { Ok(text) }
 }
 
-/// An integer within bounds, as a number or as a text.
+/// A decimal number without an exponent, from a number or a text in any spelling. What is no number stays as it is
+/// written: the reader of the field says what is wrong with it.
+pub(super) fn decimal(value: Value<'_>) -> Result<String, Complaint> {
+    let text = text(value)?;
+    Ok(Decimal::parse(&text).and_then(|decimal| decimal.plain()).unwrap_or(text))
+}
+
+/// An integer within bounds, as a number or as a text, in any spelling that leaves no fraction: `1000`, `1000.0`, `1e3`.
 pub(super) fn integer_within(value: Value<'_>, least: u64, most: u64) -> Result<u64, Complaint> {
     let text = match type_name(value) {
         "str" => serde_json::from_str::<String>(value.get()).unwrap_or_default(),
         "int" | "float" => value.get().to_owned(),
         _ => String::new(),
     };
-    let integer = integer(text.trim()).ok_or_else(|| Complaint::text("A valid integer is required."))?;
+    let integer = Decimal::parse(text.trim()).and_then(|decimal| decimal.integer());
+    let integer = integer.ok_or_else(|| Complaint::text("A valid integer is required."))?;
     match u64::try_from(integer) {
         Ok(integer) if integer > most => Err(too_large(most)),
         Ok(integer) if integer >= least => Ok(integer),
@@ -187,21 +196,6 @@ pub(super) fn integer_within(value: Value<'_>, least: u64, most: u64) -> Result<
 
 fn too_large(most: u64) -> Complaint {
     Complaint::text(format!("Ensure this value is less than or equal to {most}."))
-}
-
-/// A decimal without fraction; what is beyond all bounds stays beyond them. Zeros after a point are no fraction.
-fn integer(text: &str) -> Option<i128> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
-    if digits.is_empty()
-        || !digits.bytes().all(|byte| byte.is_ascii_digit())
-        || fraction.contains(|c| c != '0')
-    {
-        return None;
-    }
-    let size = digits.trim_start_matches('0').parse::<i128>();
-    let size = if digits.bytes().all(|byte| byte == b'0') { 0 } else { size.unwrap_or(i128::MAX) };
-    Some(if whole.starts_with('-') { -size } else { size })
 }
 
 #[cfg(test)]
@@ -225,7 +219,13 @@ mod tests {
             ("-7", Some(-7)),
             ("9223372036854775807", Some(9_223_372_036_854_775_807)),
             ("1000.5", None),
-            ("1e3", None),
+            ("1e3", Some(1000)),
+            ("1.2345678E7", Some(12_345_678)),
+            ("\"1.2345678E7\"", Some(12_345_678)),
+            ("10e-1", Some(1)),
+            ("-7E0", Some(-7)),
+            ("1.5e0", None),
+            ("1e-3", None),
             ("\"1_000\"", None),
             ("\"\"", None),
             ("\"-\"", None),
@@ -250,7 +250,11 @@ mod tests {
         }
         let huge = "9".repeat(60);
         assert_eq!(integer_within(value(&huge), 1, 5), Err(too_large(5)));
-        assert_eq!(integer(&format!("-{huge}")), Some(-i128::MAX));
+        let least = Complaint::text("Ensure this value is greater than or equal to 1.");
+        for negative in [format!("-{huge}"), "-1e300".to_owned()] {
+            assert_eq!(integer_within(value(&negative), 1, 5), Err(least.clone()));
+        }
+        assert_eq!(integer_within(value("1e300"), 1, 5), Err(too_large(5)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
 use crate::invoice::{Merchant, Statement};
 
 fn key(name: &str, body: u8) -> Option<Idempotency> {
-    Some(Idempotency { key: name.to_owned(), body: [body; 32] })
+    Some(Idempotency { key: name.to_owned(), body: [body; 32], sent: [body + 100; 32] })
 }
 
 #[test]
@@ -47,6 +47,18 @@ fn asked_again_the_answer_is_the_same() {
     assert!(world.view.idempotency.is_empty());
     let second = world.try_create(2, shop(), terms(), key("a", 2));
     assert_eq!(second.statement().map(|statement| statement.invoice.id), Some(invoice_id(2)));
+}
+
+#[test]
+fn a_record_of_an_older_version_is_repeated_by_the_body_as_it_was_sent() {
+    let mut world = World::new();
+    let expiry = world.expiry();
+    let terms = || draft(vec![required(1, 1000, None)], expiry);
+    let older = Idempotency { key: "a".to_owned(), body: [7; 32], sent: [0; 32] };
+    let first = world.try_create(1, shop(), terms(), Some(older));
+    let now = |sent: u8| Some(Idempotency { key: "a".to_owned(), body: [8; 32], sent: [sent; 32] });
+    assert_eq!(world.try_create(2, shop(), terms(), now(7)), first);
+    assert_eq!(world.try_create(2, shop(), terms(), now(9)), Created::OtherBody);
 }
 
 #[test]

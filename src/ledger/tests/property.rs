@@ -220,8 +220,11 @@ impl Driver {
                     min_score: ProofScore::from_thousandths(score).unwrap(),
                     wait: Duration::from_secs(secs),
                 });
-                let idempotency =
-                    key.map(|key| Idempotency { key: key.to_string(), body: [confirmations; 32] });
+                let idempotency = key.map(|key| Idempotency {
+                    key: key.to_string(),
+                    body: [confirmations; 32],
+                    sent: [confirmations; 32],
+                });
                 let merchant = if other { Merchant::named("other") } else { shop() };
                 // Ids in no order of time, so that nothing leans on theirs.
                 let id = invoice_id(self.created.wrapping_mul(97));
