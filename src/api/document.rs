@@ -77,7 +77,9 @@ pub(super) struct InvoiceDocument<'a> {
     ambiguous: bool,
     double_spend: &'static str,
     via: Option<&'static str>,
+    /// [`Statement::MOST_CREDITS`] at most; all of them are at `…/payments/`.
     payments: Vec<CreditDocument>,
+    payments_total: u64,
     outputs_standing: Vec<OutputStandingDocument>,
     payment_uri: String,
     bip21_uri: Option<String>,
@@ -127,7 +129,7 @@ struct RefundDocument<'a> {
 
 /// One transaction output that was counted for the invoice.
 #[derive(Debug, Serialize)]
-struct CreditDocument {
+pub(super) struct CreditDocument {
     txid: String,
     vout: u32,
     output: u16,
@@ -247,6 +249,7 @@ impl<'a> InvoiceDocument<'a> {
                 .iter()
                 .map(|credit| CreditDocument::of(credit, statement.tip_height))
                 .collect(),
+            payments_total: statement.total,
             outputs_standing: standing
                 .outputs
                 .iter()
@@ -307,7 +310,8 @@ impl<'a> From<&'a Refund> for RefundDocument<'a> {
 }
 
 impl CreditDocument {
-    fn of(credit: &Credit, tip_height: Option<u32>) -> Self {
+    /// A credit under a chain of this height.
+    pub(super) fn of(credit: &Credit, tip_height: Option<u32>) -> Self {
         Self {
             txid: credit.outpoint.txid.to_string(),
             vout: credit.outpoint.vout,

@@ -49,8 +49,8 @@ pub use input::{
 };
 pub use judge::{Judgement, Refusal, is_claimed, judge};
 pub use read::{
-    credits_after, each_open_or_paid, event, events_after, paid_anew, statement, tracked, unassigned_of,
-    unconfirmed,
+    credits_after, each_open_or_paid, event, events_after, paid_anew, statement, tip_height, tracked,
+    unassigned_of, unconfirmed,
 };
 pub use tables::{Changes, Holds, ReadError, Reads, Table, View};
 pub use view::{MemoryView, Overlay};

@@ -5,7 +5,7 @@ use super::{
     block::{first_txid, last_txid},
     scribe::Scribe,
     tables::{
-        Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Reads, TransactionRecord,
+        Counters, Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Reads, TransactionRecord,
         Transactions, Unassigned, UnassignedOf, UnassignedPayment, Unconfirmed,
     },
 };
@@ -45,6 +45,15 @@ pub fn credits_after<V: View>(
         credits.extend(Reads::<Credits>::get(view, &outpoint)?);
     }
     Ok(credits)
+}
+
+/// The height of the end of the chain as far as it was walked, once one is known.
+///
+/// # Errors
+///
+/// [`ReadError`] if the view could not be read.
+pub fn tip_height<V: View>(view: &V) -> Result<Option<u32>, ReadError> {
+    Ok(Reads::<Counters>::get(view, &())?.and_then(|meta| meta.tip).map(|(height, _)| height))
 }
 
 /// What an invoice is paid, computed from all of its credits. Its record must say the same, if it says anything

@@ -98,3 +98,50 @@ async fn pages_of_unassigned_payments() {
     assert_eq!((second["payments"].as_array().unwrap().len(), &second["next"]), (50, &Value::Null));
     assert_eq!(second["payments"][0]["amount"], 3100);
 }
+
+#[tokio::test]
+async fn an_invoice_shows_a_hundred_payments_and_its_merchant_pages_through_all() {
+    let server = Setup::new().start().await;
+    let id = created(&server, &asking(1, 100_000)).await;
+    assert_eq!(server.invoice(&id).await["payments_total"], 0);
+    let payment = paying(1, &[(1, 100_000)]);
+    server.world.observe(&payment).await;
+    // Dust of a stranger after the payment, in one transaction.
+    let dust: Vec<(u8, u64)> = (0..250).map(|number| (1, 546 + number)).collect();
+    server.world.observe(&paying(2, &dust)).await;
+    let invoice = server.invoice(&id).await;
+    let amounts = |payments: &Value| -> Vec<u64> {
+        payments.as_array().unwrap().iter().map(|payment| payment["amount"].as_u64().unwrap()).collect()
+    };
+    let shown: Vec<u64> = [100_000].into_iter().chain((151..250).map(|number| 546 + number)).collect();
+    assert_eq!(amounts(&invoice["payments"]), shown);
+    assert_eq!(invoice["payments_total"], 251);
+    let paid: u64 = 100_000 + dust.iter().map(|(_, satoshis)| satoshis).sum::<u64>();
+    assert_eq!((&invoice["amount_paid"], &invoice["status"]), (&json!(paid), &json!("paid")));
+    assert_eq!(invoice["payment"]["txid"], payment.txid().to_string());
+
+    let path = format!("/jpp/invoices/{id}/payments/");
+    let page = async |after: &str| server.call("GET", &format!("{path}{after}"), &SHOP, b"").await;
+    let mut all = Vec::new();
+    let mut after = String::new();
+    let mut lengths = Vec::new();
+    loop {
+        let page = page(&after).await.expect(200);
+        let payments = page["payments"].as_array().unwrap();
+        lengths.push(payments.len());
+        all.extend(payments.clone());
+        if page["next"].is_null() {
+            break;
+        }
+        after = format!("?after={}", page["next"]);
+    }
+    assert_eq!(lengths, [100, 100, 51]);
+    let expected: Vec<u64> =
+        [100_000].into_iter().chain(dust.iter().map(|(_, satoshis)| *satoshis)).collect();
+    assert_eq!(amounts(&Value::from(all.clone())), expected);
+    assert_eq!(&all[0], &invoice["payments"][0], "a payment looks alike in both");
+    assert_eq!(page("?after=99999").await.expect(200), json!({"payments": [], "next": null}));
+    assert_eq!(page("?after=x").await.status, 400);
+    assert_eq!(server.get(&path).await.status, 401);
+    assert_eq!(server.call("GET", &path, &OTHER, b"").await.status, 404);
+}

@@ -17,7 +17,7 @@ async fn a_fresh_invoice_word_for_word() {
             r#""outputs":[{{"amount":1000,"address":"{address}"}}],"payment":null,"merchant_data":null,"#,
             r#""required_fee_per_byte":1.0,"status":"pending","amount":1000,"amount_paid":0,"underpaid":1000,"#,
             r#""overpaid":0,"confirmations":0,"confirmations_required":1,"zero_conf":null,"late":false,"#,
-            r#""shared":false,"ambiguous":false,"double_spend":"none","via":null,"payments":[],"#,
+            r#""shared":false,"ambiguous":false,"double_spend":"none","via":null,"payments":[],"payments_total":0,"#,
             r#""outputs_standing":[{{"amount_paid":0,"paid":false}}],"#,
             r#""payment_uri":"bchreg:?r=https://pay.example/i/{id}","#,
             r#""bip21_uri":"{address}?amount=0.00001&r=https://pay.example/i/{id}","log":"{log}"}}"#

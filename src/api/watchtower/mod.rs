@@ -30,6 +30,7 @@ mod creation;
 mod fault;
 mod fields;
 mod outputs;
+mod payments;
 mod request;
 mod retrieve;
 mod root;
@@ -64,6 +65,7 @@ pub(super) fn routes<S: View + Send + Sync + 'static>() -> Router<Arc<Shared<S>>
         routes = both(routes, &at("/invoices/{id}/pay"), writing(post(submit::pay)));
         routes = both(routes, &at("/invoices/{id}/cancel"), writing(post(cancel::cancel)));
         routes = both(routes, &at("/invoices/{id}/assign"), writing(post(assign::assign)));
+        routes = both(routes, &at("/invoices/{id}/payments"), reading(get(payments::list)));
         routes = both(routes, &at("/payments/unassigned"), reading(get(unassigned::list)));
     }
     routes = both(routes, "/i/{id}/verify", writing(post(submit::verify)));

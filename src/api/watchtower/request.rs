@@ -81,6 +81,12 @@ impl<S: View + Send + Sync + 'static> Shared<S> {
         record.map(|_| ()).ok_or(Fault::NotFound)
     }
 
+    /// The merchant that an invoice belongs to.
+    pub(super) async fn owner(&self, id: InvoiceId) -> Result<Merchant, Fault> {
+        let record = self.read(move |store| Reads::<Invoices>::get(store, &id)).await?;
+        record.map(|record| record.invoice.merchant).ok_or(Fault::NotFound)
+    }
+
     /// An invoice as it stands now.
     pub(in crate::api) async fn statement(&self, id: InvoiceId) -> Result<Statement, Fault> {
         self.find(id).await?.ok_or(Fault::NotFound)
