@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use bitcoincash::consensus;
+use bitcoincash::{OutPoint, Transaction, TxIn, absolute, consensus, transaction};
+use jppd::bch::{Address, Network};
 use regtest::{
     Node, Shop, eventually,
     purse::raw_hex,
@@ -397,6 +398,39 @@ on_every_node!(a_gap_is_told_and_there_is_none, async |node| {
         ensure!(told.status.code() == Some(1), "{told:?}");
         ensure!(!store.exists(), "{told:?}");
     }
+    Ok(())
+});
+
+on_every_node!(a_transaction_of_many_inputs_is_looked_up_in_batches, async |node| {
+    let mut shop = open(node, &[]).await?;
+    for tx in shop.payer.wallet.split(120, 2_000, PayOptions::default())? {
+        shop.node.send(&consensus::serialize(&tx))?;
+    }
+    let small = shop.payer.wallet.coins().filter(|(_, coin)| coin.output.value.to_sat() == 2_000);
+    let input: Vec<TxIn> =
+        small.map(|(outpoint, _)| TxIn { previous_output: *outpoint, ..TxIn::default() }).collect();
+    ensure!(input.len() == 120, "{} coins", input.len());
+    let (version, lock_time) = (transaction::Version::TWO, absolute::LockTime::ZERO);
+    let of_these = Transaction { version, lock_time, input, output: Vec::new() };
+    let paying = shop.payer.wallet.double_spend(&of_these, PayOptions::default())?;
+    let output = paying.output.first().context("an output")?;
+    let address =
+        Address::of_script(&output.script_pubkey, Network::Regtest).context("an address")?.to_string();
+    let asked = json!({"outputs": [{"address": address, "amount": output.value.to_sat()}]});
+    let id = id(&shop.create(&asked).await?)?;
+
+    // One coin in the second batch is none: it is waited for once, and named.
+    let mut wrong = paying.clone();
+    let made_up = OutPoint { txid: "77".repeat(32).parse()?, vout: 3 };
+    wrong.input.get_mut(70).context("an input")?.previous_output = made_up;
+    let path = format!("/jpp/invoices/{id}/verify/");
+    let started = Instant::now();
+    let refused =
+        shop.daemon.api().post(&path, &json!({"raw_tx_hex": raw_hex(&wrong)})).await?.expect(400)?;
+    ensure!(started.elapsed() >= Duration::from_secs(1), "a parent gets a second to arrive");
+    ensure!(refused.to_string().contains(&made_up.to_string()), "{refused}");
+    let paid = shop.pay(&id, &raw_hex(&paying)).await?.expect(200)?;
+    ensure!(paid["status"] == "paid", "{paid}");
     Ok(())
 });
 
