@@ -77,6 +77,7 @@ pub(crate) fn all(machine: &Machine, program: &Path, node: &Program) -> Result<(
     check(jppd, "an invoice is created", || pending(jppd, invoice))?;
     check(jppd, "exposure is at most 1.3", || exposure(machine))?;
     check(jppd, "a journal without warnings", || quiet(jppd))?;
+    check(jppd, "SIGHUP: a warning in the journal, no end", || hangup(jppd))?;
     check(jppd, "kill -9: started again, the invoice is there", || killed(jppd, invoice))?;
     check(jppd, "node restarted with a new cookie: ready, not restarted", || node_restarted(jppd))?;
     check(jppd, "node stopped: active, not ready, then ready again", || node_stopped(jppd))?;
@@ -118,6 +119,14 @@ fn exposure(machine: &Machine) -> Result<()> {
 fn quiet(jppd: &Installed<'_>) -> Result<()> {
     let lines = jppd.journal("-p warning -o cat")?;
     ensure!(lines.is_empty(), "{lines}");
+    Ok(())
+}
+
+fn hangup(jppd: &Installed<'_>) -> Result<()> {
+    let pid = jppd.property("MainPID")?;
+    jppd.machine.sh("systemctl kill -s HUP jppd")?;
+    until("it is told", || Ok(jppd.journal("-p warning -o cat")?.contains("SIGHUP is ignored")))?;
+    ensure!(jppd.property("MainPID")? == pid && jppd.property("NRestarts")? == "0", "it ended");
     Ok(())
 }
 

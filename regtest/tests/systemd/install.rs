@@ -68,6 +68,16 @@ impl<'m> Installed<'m> {
         Ok(Self { machine, key })
     }
 
+    /// jppd in a machine that was booted again.
+    pub(crate) fn again(machine: &'m Machine, key: String) -> Self {
+        Self { machine, key }
+    }
+
+    /// The key of the merchant.
+    pub(crate) fn into_key(self) -> String {
+        self.key
+    }
+
     /// Sets a key of its configuration file.
     pub(crate) fn configure(&self, section: &str, key: &str, value: &str) -> Result<()> {
         let text = set(&self.machine.sh(&format!("cat {CONFIGURATION}"))?, section, key, value)?;

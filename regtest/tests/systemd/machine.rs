@@ -211,6 +211,20 @@ impl Machine {
         Ok(())
     }
 
+    /// Copies a program into it, with the libraries that it needs and a minimal Debian lacks.
+    pub(crate) fn copy_program(&self, from: &Path, path: &str) -> Result<()> {
+        self.copy(from, path)?;
+        let listed = Command::new("ldd").arg(from).output()?;
+        for line in String::from_utf8_lossy(&listed.stdout).lines() {
+            let Some((name, place)) = line.trim().split_once(" => ") else { continue };
+            let place = place.split(" (").next().unwrap_or_default();
+            if place.starts_with('/') && !self.tree().join(place.trim_start_matches('/')).exists() {
+                self.copy(Path::new(place), &format!("/usr/local/lib/{name}"))?;
+            }
+        }
+        self.sh("ldconfig").map(drop)
+    }
+
     fn console(&self) -> PathBuf {
         self.folder.join("console")
     }

@@ -1,8 +1,8 @@
 //! jppd as it is installed: by the commands of `docs/OPERATIONS.md`, in a minimal Debian with a systemd of its own,
 //! as a unit with all of its sandbox, beside a node that is a unit as well.
 //!
-//! `machine` boots it, `page` reads the documentation, `node` and `install` install both, `checks` is
-//! tried. Where no machine can be booted the tests are skipped, by name and with the reason.
+//! `machine` boots it, `page` reads the documentation, `node` and `install` install both, `checks` and `walk` are
+//! what is tried. Where no machine can be booted the tests are skipped, by name and with the reason.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it does")]
 
@@ -11,6 +11,7 @@ mod install;
 mod machine;
 mod node;
 mod page;
+mod walk;
 
 use std::{
     io::{self, Write as _},
@@ -46,8 +47,24 @@ fn unit_passes_every_check_beside_bitcoind() {
     in_a_machine(test, "bitcoind", |machine, jppd| checks::all(machine, jppd, &bitcoind));
 }
 
+#[test]
+fn new_user_is_paid_after_a_power_cut_beside_the_stand_in() {
+    let test = "new_user_is_paid_after_a_power_cut_beside_the_stand_in";
+    let stand_in = Program::StandIn(PathBuf::from(env!("CARGO_BIN_EXE_stand-in")));
+    in_a_machine(test, "walkstandin", |machine, jppd| walk::all(machine, jppd, &stand_in));
+}
+
+#[test]
+fn new_user_is_paid_after_a_power_cut_beside_bitcoind() {
+    let test = "new_user_is_paid_after_a_power_cut_beside_bitcoind";
+    let Some(bitcoind) = Program::bitcoind() else {
+        return skipped(&format!("{test}: no bitcoind with a wallet (set BITCOIND)"));
+    };
+    in_a_machine(test, "walkbitcoind", |machine, jppd| walk::all(machine, jppd, &bitcoind));
+}
+
 /// Boots a machine and tries something in it, or says why there is none. A failure comes with the journal.
-fn in_a_machine(test: &str, name: &str, body: impl FnOnce(&Machine, &Path) -> Result<()>) {
+fn in_a_machine(test: &str, name: &str, body: impl FnOnce(&mut Machine, &Path) -> Result<()>) {
     let jppd = Path::new(env!("CARGO_BIN_EXE_stand-in")).with_file_name("jppd");
     if !jppd.is_file() {
         return skipped(&format!("{test}: {} is not built (build the whole workspace)", jppd.display()));
@@ -60,7 +77,7 @@ fn in_a_machine(test: &str, name: &str, body: impl FnOnce(&Machine, &Path) -> Re
         }
     };
     say(&machine, "a Debian is booted", started);
-    if let Err(error) = body(&machine, &jppd) {
+    if let Err(error) = body(&mut machine, &jppd) {
         let journal = machine.sh("journalctl --no-pager -n 80 -o short-precise 2>&1").unwrap_or_default();
         panic!("{test}: {error:#}\njournal of the machine:\n{journal}");
     }

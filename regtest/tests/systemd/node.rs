@@ -1,9 +1,10 @@
 //! The node in the machine: its user, its unit, its settings.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use regtest::Bchn;
+use regtest::{Bchn, Node, RpcFailure};
+use serde_json::{Value, json};
 
 use crate::{machine::Machine, page::Page, until};
 
@@ -55,10 +56,10 @@ impl Program {
                 "/usr/local/bin/stand-in --datadir /var/lib/bitcoind --sysperms"
             }
             Self::Bitcoind(program) => {
-                machine.copy(program, "/usr/local/bin/bitcoind")?;
+                machine.copy_program(program, "/usr/local/bin/bitcoind")?;
                 let client = program.with_file_name("bitcoin-cli");
                 ensure!(client.is_file(), "there is no bitcoin-cli beside {}", program.display());
-                machine.copy(&client, "/usr/local/bin/bitcoin-cli")?;
+                machine.copy_program(&client, "/usr/local/bin/bitcoin-cli")?;
                 machine.write("/etc/bitcoin.conf", &configuration(page, login)?)?;
                 "/usr/local/bin/bitcoind -conf=/etc/bitcoin.conf -datadir=/var/lib/bitcoind -printtoconsole=0"
             }
@@ -88,7 +89,9 @@ fn configuration(page: &Page, login: Login) -> Result<String> {
         Login::Password => "",
     };
     // Without `expire=0` this release answers no call after its end.
-    Ok(format!("regtest=1\nexpire=0\nconnect=0\ndnsseed=0\nlisten=0\n{RPCAUTH}\n{of_login}{settings}"))
+    Ok(format!(
+        "regtest=1\nexpire=0\ndnsseed=0\nlisten=0\n{RPCAUTH}\n{of_login}{settings}\n[regtest]\nconnect=0\n"
+    ))
 }
 
 /// Lets jppd log in, as the page says under "How it logs in at the node". Gives the keys of the configuration for it.
@@ -124,4 +127,62 @@ pub(crate) fn cli(machine: &Machine, words: &str) -> Result<String> {
 /// The cookie of the running node.
 pub(crate) fn cookie(machine: &Machine) -> Result<String> {
     machine.sh(&format!("cat {COOKIE}")).context("the cookie")
+}
+
+/// The node as seen from outside of its machine.
+pub(crate) struct Inside<'m>(pub(crate) &'m Machine);
+
+impl Node for Inside<'_> {
+    fn name(&self) -> &'static str {
+        "in a machine"
+    }
+
+    fn rpc_url(&self) -> String {
+        "http://127.0.0.1:18443".to_owned()
+    }
+
+    fn cookie_file(&self) -> PathBuf {
+        PathBuf::from(COOKIE)
+    }
+
+    fn zmq_rawtx(&self) -> String {
+        "tcp://127.0.0.1:28335".to_owned()
+    }
+
+    fn zmq_hashblock(&self) -> String {
+        "tcp://127.0.0.1:28336".to_owned()
+    }
+
+    fn zmq_hashds(&self) -> String {
+        "tcp://127.0.0.1:28337".to_owned()
+    }
+
+    fn call(&self, method: &str, params: Value) -> Result<Value, RpcFailure> {
+        let failed = |error: anyhow::Error| RpcFailure::new(RpcFailure::UNREACHABLE, format!("{error:#}"));
+        let script = format!("curl -sS -m 60 -u \"$(cat {COOKIE})\" --data-binary @- {}/", self.rpc_url());
+        let said = self
+            .0
+            .sh_with(&script, Some(&json!({"id": 1, "method": method, "params": params}).to_string()))
+            .map_err(failed)?;
+        let answer: Value = serde_json::from_str(&said).map_err(|error| failed(error.into()))?;
+        match answer["error"]["code"].as_i64() {
+            None => Ok(answer["result"].clone()),
+            Some(code) => Err(RpcFailure::new(
+                code.try_into().unwrap_or(RpcFailure::UNUSABLE),
+                format!("{method}: {}", answer["error"]["message"]),
+            )),
+        }
+    }
+
+    fn stop(&self) -> io::Result<()> {
+        self.0.sh("systemctl stop bitcoind").map(drop).map_err(io::Error::other)
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        self.0.sh("systemctl kill -s KILL bitcoind").map(drop).map_err(io::Error::other)
+    }
+
+    fn start(&self) -> io::Result<()> {
+        self.0.sh("systemctl start bitcoind").map(drop).map_err(io::Error::other)
+    }
 }
