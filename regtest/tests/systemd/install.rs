@@ -103,14 +103,21 @@ impl<'m> Installed<'m> {
         .with_context(|| format!("{last:?}"))
     }
 
-    /// Creates an invoice with the merchant's key.
+    /// Creates an invoice with the merchant's key. As long as the answer is 503, which asks to try again, it tries again.
     pub(crate) fn create(&self, address: &str, satoshis: u64) -> Result<Value> {
         let body = json!({"memo": "Order 42", "outputs": [{"address": address, "amount": satoshis}]});
-        let answer = self.curl(&format!(
+        let words = format!(
             "-X POST http://127.0.0.1:8090/jpp/invoices/ -H 'Content-Type: application/json' \
              -H 'Authorization: Bearer {}' -d '{body}'",
             self.key
-        ))?;
+        );
+        let mut answer = self.curl(&words)?;
+        until("an invoice is created", || {
+            if answer.status == 503 {
+                answer = self.curl(&words)?;
+            }
+            Ok(answer.status != 503)
+        })?;
         ensure!(answer.status == 201, "{answer:?}");
         Ok(serde_json::from_str(&answer.body)?)
     }
