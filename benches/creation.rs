@@ -34,7 +34,7 @@ impl Publish for Nobody {
 }
 
 /// The creation of an invoice for a script of its own.
-fn creation(engine: &Engine, number: u64) -> Action {
+fn creation(number: u64) -> Action {
     let digest = Sha256::digest(number.to_be_bytes());
     let script = ScriptBuf::from([&[0x76, 0xa9, 0x14][..], &digest[..20], &[0x88, 0xac]].concat());
     let address = Address::of_script(&script, Network::Regtest).unwrap();
@@ -45,7 +45,7 @@ fn creation(engine: &Engine, number: u64) -> Action {
             outputs: vec![RequiredOutput::new(&address, 10_000, None, None)],
             memo: Some(format!("Order {number}")),
             merchant_data: None,
-            expires: engine.now().after(Duration::from_secs(900)),
+            lasts: Duration::from_secs(900),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,
@@ -62,7 +62,7 @@ async fn create(engine: &Engine, numbers: &Arc<AtomicU64>) -> Vec<Duration> {
             tokio::spawn(async move {
                 let mut times = Vec::new();
                 for _ in 0..EACH {
-                    let creation = creation(&engine, numbers.fetch_add(1, Ordering::Relaxed));
+                    let creation = creation(numbers.fetch_add(1, Ordering::Relaxed));
                     let started = Instant::now();
                     let outcome = engine.try_apply(creation).await.unwrap();
                     let registered = matches!(outcome, Outcome::Created(created)

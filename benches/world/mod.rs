@@ -8,15 +8,15 @@ use std::{
 
 use jppd::{
     bch::{Address, FeeRate, Network, ScriptBuf, Transaction},
-    invoice::{Draft, FirstSeen, InvoiceId, Merchant, Order, RequiredOutput, Sighting, Timestamp},
+    invoice::{Draft, FirstSeen, InvoiceId, Merchant, Order, Reading, RequiredOutput, Sighting, Timestamp},
     ledger::{self, Action, Changes, Creation, Input, Observation, Overlay, Rules},
     store::{Store, StoreOptions},
 };
 use sha2::{Digest as _, Sha256};
 
 /// When everything happens: in January 2027.
-fn now() -> Timestamp {
-    Timestamp::from_secs(1_800_000_000)
+fn now() -> Reading {
+    Reading::of_wall(Timestamp::from_secs(1_800_000_000))
 }
 
 /// A digest that is different for every number, and the same in every run.
@@ -40,7 +40,7 @@ fn creation(number: u64, script: &ScriptBuf, satoshis: u64) -> Creation {
             outputs: vec![RequiredOutput::new(&address, satoshis, None, None)],
             memo: Some(format!("Order {number}")),
             merchant_data: None,
-            expires: now().after(Duration::from_secs(900)),
+            lasts: Duration::from_secs(900),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,
@@ -76,7 +76,8 @@ pub(crate) fn transaction(number: u64, outputs: &[(ScriptBuf, u64)]) -> Arc<Tran
 
 /// That a transaction is in the mempool.
 pub(crate) fn observed(transaction: Arc<Transaction>) -> Input {
-    let first_seen = FirstSeen { sighting: Sighting::Order(Order(u64::MAX)), at: now() };
+    let first_seen =
+        FirstSeen { sighting: Sighting::Order(Order(u64::MAX)), at: now().elapsed, shown: now().wall };
     let action = Action::Observed { transaction, first_seen, observation: Observation::Mempool };
     Input { at: now(), action }
 }

@@ -9,7 +9,7 @@ use super::{AuditError, Earlier, Finding, Report};
 use crate::{
     bch::{BlockHash, ScriptBuf, ScriptHash, Txid},
     engine::Sightings,
-    invoice::{CreditState, Level, Paid},
+    invoice::{Age, CreditState, Level, Paid},
     ledger::{
         self, ReadError, Reads, View,
         tables::{Blocks, Chain, Counters, Credits, InvoiceRecord, Scripts, Transactions, Unassigned},
@@ -192,7 +192,7 @@ impl Audit {
         let txid = &coin.outpoint.txid;
         let seen = Reads::<Transactions>::get(view, txid)?.and_then(|record| record.first_seen);
         let seen = seen.or_else(|| self.sightings.as_ref()?.get(txid));
-        Ok(seen.is_some_and(|seen| !script.was_asked_before(&seen)))
+        Ok(seen.is_some_and(|seen| script.age_of(&seen) == Age::Older))
     }
 
     fn next_block(&mut self) -> Step {

@@ -26,6 +26,11 @@ impl Network {
     /// Every network, in the order of the documentation.
     pub const ALL: [Self; 6] = [Self::Main, Self::Test3, Self::Test4, Self::Scale, Self::Chip, Self::Regtest];
 
+    /// Whether blocks are found without anybody asking for them, so that their times tell the time.
+    pub fn mines_by_itself(self) -> bool {
+        self != Self::Regtest
+    }
+
     /// The word of the configuration file.
     pub fn name(self) -> &'static str {
         match self {

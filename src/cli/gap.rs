@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use super::{audit::patient_rpc, run::rules};
 use crate::{
     config::Config,
-    engine::{Batch, Clock as _, SystemClock},
+    engine::{Batch, Clock as _, SystemClock, Timeline},
     follow::{Answer, FollowError, Gap, Missing, Step},
     ledger::Input,
     node::Lane,
@@ -33,6 +33,7 @@ pub fn find(config: &Config, acknowledged: bool) -> Result<Missing> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let missing = runtime.block_on(async {
         let (rpc, rules, clock) = (patient_rpc(config)?, rules(config), SystemClock::default());
+        let mut timeline = Timeline::begin(&store, &clock, rules.mines_by_itself)?;
         let mut gap = Gap::new(acknowledged);
         let mut answer = Answer::Begin;
         loop {
@@ -40,7 +41,8 @@ pub fn find(config: &Config, acknowledged: bool) -> Result<Missing> {
                 Step::Ask(request) => Answer::Node(rpc.call(Lane::Follow, request).await?),
                 Step::Apply(action) => {
                     let mut batch = Batch::default();
-                    let outcome = batch.apply(&store, &rules, Input { at: clock.now(), action: *action })?;
+                    let at = timeline.read(clock.wall(), clock.running(), None);
+                    let outcome = batch.apply(&store, &rules, Input { at, action: *action })?;
                     batch.commit(&store)?;
                     Answer::Applied(outcome)
                 }

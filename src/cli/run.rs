@@ -24,7 +24,7 @@ use crate::{
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
     engine::{Engine, EngineSettings, Sightings, SystemClock},
     follow::{Follower, FollowerSettings, Health, Reason, Severity},
-    invoice::Merchant,
+    invoice::{Merchant, NodeTime},
     ledger::{self, LogId, Rules},
     node::{Auth, Rpc, RpcSettings, Subscriber, Topic, ZmqSettings},
     notify::Notifier,
@@ -83,8 +83,12 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let notifier = Notifier::default();
     let rules = rules(config);
     let settings = EngineSettings { rules: rules.clone(), ..EngineSettings::default() };
-    let engine = Engine::start(store.clone(), settings, SystemClock::default(), Arc::new(notifier.clone()))?;
     let rpc = Rpc::start(RpcSettings::new(config.node.rpc_url(), auth(config)?))?;
+    let clock = {
+        let rpc = rpc.clone();
+        SystemClock::beside(move || rpc.node_time_ms().map(NodeTime::from_millis))
+    };
+    let engine = Engine::start(store.clone(), settings, clock, Arc::new(notifier.clone()))?;
     let (subscriber, signals) = Subscriber::start(&ZmqSettings {
         rawtx: config.node.zmq_rawtx.clone(),
         hashblock: config.node.zmq_hashblock.clone(),
@@ -119,7 +123,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let api = api_settings(config, log_id);
     let stop = Stop::new();
     let serve = ServeSettings::new(&api.limits, api.trusted_proxies.clone(), DRAIN);
-    let now = engine.now();
+    let now = engine.now().wall;
     let jpp_signed = signing.jpp.is_some();
     let bip70_signed = signing.x509.as_ref().is_some_and(|signer| signer.validity().holds_at(now));
     let certificate = signing.x509.clone().map(|signer| CertificateWatch::new(signer, now));
@@ -223,7 +227,7 @@ async fn upkeep(
         metrics.run_upkeep();
         lost_lines.absolute(log.lost());
         if let Some(certificate) = &mut certificate {
-            certificate.look(engine.now());
+            certificate.look(engine.now().wall);
         }
         notify_systemd(&[sd_notify::NotifyState::Watchdog]);
         health.tell();
@@ -297,6 +301,7 @@ pub(super) fn rules(config: &Config) -> Rules {
             SharedOutputs::Refuse => ledger::SharedOutputs::Refuse,
         },
         most_open_claims: config.limits.max_open_claims,
+        mines_by_itself: config.node.network.mines_by_itself(),
     }
 }
 
@@ -351,6 +356,8 @@ mod tests {
         let (follower, own) =
             (follower_settings(&config), FollowerSettings::new(config.node.network, topics(&config)));
         assert_eq!((follower.heartbeat, follower.rebroadcast), (own.heartbeat, own.rebroadcast));
-        assert_eq!(rules(&config), Rules { retention: Some(config.invoice.retention), ..Rules::default() });
+        let mines_by_itself = true;
+        let retention = Some(config.invoice.retention);
+        assert_eq!(rules(&config), Rules { retention, mines_by_itself, ..Rules::default() });
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     bch::{Address, ScriptHash},
     config::Config,
-    engine::{Batch, Clock as _, SystemClock},
+    engine::{Batch, Clock as _, SystemClock, Timeline},
     ledger::{
         Action, Input, Reads,
         tables::{ScriptRecord, Scripts},
@@ -63,9 +63,11 @@ pub fn release(config: &Config, address: &str) -> Result<Owned> {
         anyhow::Error::new(error).context(why)
     })?;
     let script = ScriptHash::of(address.script());
-    let mut batch = Batch::default();
+    let (mut batch, rules, clock) = (Batch::default(), rules(config), SystemClock::default());
+    let mut timeline = Timeline::begin(&store, &clock, rules.mines_by_itself)?;
+    let at = timeline.read(clock.wall(), clock.running(), None);
     let action = Action::ReleaseScript { script };
-    batch.apply(&store, &rules(config), Input { at: SystemClock::default().now(), action })?;
+    batch.apply(&store, &rules, Input { at, action })?;
     batch.commit(&store)?;
     let record = Reads::<Scripts>::get(&store, &script)?;
     store.flush_and_close().context("the store did not close well")?;

@@ -62,7 +62,7 @@ fn x509(
     warn_if_writable(chain_name, chain_path, warnings);
     let error = match X509Signer::from_pem(&chain, &key) {
         Ok(signer) => {
-            if let Some(concern) = signer.validity().concern(SystemClock::default().now()) {
+            if let Some(concern) = signer.validity().concern(SystemClock::default().wall()) {
                 let what = format!("{}: {concern}", chain_path.display());
                 warnings.push(Warning { key: chain_name, what });
             }

@@ -15,9 +15,9 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{Clock, Storage, Writer};
+use super::{Clock, Storage, Timeline, Writer};
 use crate::{
-    invoice::{Order, Timestamp},
+    invoice::{Order, Reading, Timestamp},
     ledger::{Action, Event, Input, Outcome, ReadError, Rules},
 };
 
@@ -66,6 +66,7 @@ pub struct Engine {
     queue: mpsc::Sender<Request>,
     shared: Arc<Shared>,
     clock: Arc<dyn ClockDebug>,
+    timeline: Arc<Mutex<Timeline>>,
 }
 
 /// What is said of the engine from outside its thread.
@@ -103,6 +104,8 @@ impl Engine {
     ) -> Result<Self, EngineStartError> {
         let (writer, order) =
             Writer::new(&*store, settings.rules.clone()).map_err(EngineStartError::Store)?;
+        let timeline = Timeline::begin(&*store, &clock, settings.rules.mines_by_itself);
+        let timeline = Arc::new(Mutex::new(timeline.map_err(EngineStartError::Store)?));
         let (queue, requests) = mpsc::channel(settings.queue);
         let shared = Arc::new(Shared {
             order: AtomicU64::new(order.0),
@@ -115,17 +118,22 @@ impl Engine {
             .spawn(move || worker.run())
             .map_err(EngineStartError::Thread)?;
         *shared.thread.lock() = Some(thread);
-        Ok(Self { queue, shared, clock: Arc::new(clock) })
+        Ok(Self { queue, shared, clock: Arc::new(clock), timeline })
     }
 
-    /// The wall clock of this program.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
+    /// All clocks, now.
+    pub fn now(&self) -> Reading {
+        self.timeline.lock().read(self.clock.wall(), self.clock.running(), self.clock.node())
     }
 
-    /// Whether the wall clock jumped ahead and is not believed yet.
-    pub fn clock_is_doubted(&self) -> bool {
-        self.clock.is_doubted()
+    /// Whether the wall clock shows less than was shown before this process began.
+    pub fn clock_is_behind(&self) -> bool {
+        self.timeline.lock().is_behind()
+    }
+
+    /// The node's tip has this time: so much of the last stop is proven.
+    pub fn prove_time(&self, tip: Timestamp) {
+        self.timeline.lock().prove(tip, self.clock.running());
     }
 
     /// The position up to which everything is on disk. What is noted with it came after all of that.
@@ -144,7 +152,7 @@ impl Engine {
     ///
     /// [`EngineError::Unavailable`] and [`EngineError::Stopped`].
     pub async fn apply(&self, action: Action) -> Result<Outcome, EngineError> {
-        let (request, answered) = self.request(action);
+        let (request, answered) = request(self.now(), action);
         self.queue.send(request).await.map_err(|_| EngineError::Stopped)?;
         answered.await.unwrap_or(Err(EngineError::Stopped))
     }
@@ -155,7 +163,16 @@ impl Engine {
     ///
     /// [`EngineError`].
     pub async fn try_apply(&self, action: Action) -> Result<Outcome, EngineError> {
-        let (request, answered) = self.request(action);
+        self.try_apply_at(self.now(), action).await
+    }
+
+    /// As [`Engine::try_apply`], for an input that was made from this reading of the clocks.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub async fn try_apply_at(&self, at: Reading, action: Action) -> Result<Outcome, EngineError> {
+        let (request, answered) = request(at, action);
         self.queue.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Busy,
             TrySendError::Closed(_) => EngineError::Stopped,
@@ -175,12 +192,11 @@ impl Engine {
             }
         }
     }
+}
 
-    fn request(&self, action: Action) -> (Request, oneshot::Receiver<Result<Outcome, EngineError>>) {
-        let (answer, answered) = oneshot::channel();
-        let input = Box::new(Input { at: self.clock.now(), action });
-        (Request::Apply { input, answer }, answered)
-    }
+fn request(at: Reading, action: Action) -> (Request, oneshot::Receiver<Result<Outcome, EngineError>>) {
+    let (answer, answered) = oneshot::channel();
+    (Request::Apply { input: Box::new(Input { at, action }), answer }, answered)
 }
 
 /// The engine could not start.

@@ -14,6 +14,7 @@
 
 mod batch;
 mod clock;
+mod coverage;
 mod handle;
 mod sightings;
 mod storage;
@@ -22,7 +23,8 @@ mod tests;
 mod writer;
 
 pub use batch::{Batch, BatchFailure};
-pub use clock::{Clock, ClockWatch, SystemClock};
+pub use clock::{Clock, SystemClock, Timeline, running};
+pub use coverage::Coverage;
 pub use handle::{Engine, EngineError, EngineSettings, EngineStartError, Publish};
 pub use sightings::Sightings;
 pub use storage::{CommitError, Storage};

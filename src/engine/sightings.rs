@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use parking_lot::RwLock;
 
+use super::Coverage;
 use crate::{bch::Txid, invoice::FirstSeen};
 
 /// How many transactions that left the mempool are remembered, at about a hundred bytes each: days of traffic.
@@ -17,6 +18,7 @@ const MOST_GONE: usize = 1_000_000;
 #[derive(Debug, Default)]
 pub struct Sightings {
     inner: RwLock<Inner>,
+    coverage: Coverage,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +30,11 @@ struct Inner {
 }
 
 impl Sightings {
+    /// How completely the node's mempool is known.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
     /// When a transaction was first seen, if it was.
     pub fn get(&self, txid: &Txid) -> Option<FirstSeen> {
         self.inner.read().seen.get(txid).map(|(seen, _)| *seen)
@@ -74,7 +81,7 @@ impl Sightings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invoice::{Order, Sighting, Timestamp};
+    use crate::invoice::{Elapsed, Order, Sighting, Timestamp};
 
     fn txid(tag: u32) -> Txid {
         let mut bytes = [0; 32];
@@ -83,7 +90,11 @@ mod tests {
     }
 
     fn seen(order: u64) -> FirstSeen {
-        FirstSeen { sighting: Sighting::Order(Order(order)), at: Timestamp::default() }
+        FirstSeen {
+            sighting: Sighting::Order(Order(order)),
+            at: Elapsed::default(),
+            shown: Timestamp::default(),
+        }
     }
 
     #[test]

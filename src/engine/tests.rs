@@ -90,8 +90,12 @@ impl Storage for Memory {
 struct Ticking(AtomicU64);
 
 impl Clock for Ticking {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         Timestamp::from_millis(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn running(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -128,7 +132,7 @@ fn creation() -> Action {
             outputs: vec![RequiredOutput::new(&address, 1_000, None, None)],
             memo: None,
             merchant_data: None,
-            expires: Timestamp::MAX,
+            lasts: Duration::MAX,
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,
@@ -151,7 +155,7 @@ async fn what_is_answered_is_on_disk_and_published() {
     assert!(engine.order() > before);
     assert_eq!(heard.0.lock()[0].kind, EventKind::InvoiceCreated);
     // A tick that changes nothing writes nothing.
-    engine.apply(Action::Tick { judge_expiry: true }).await.unwrap();
+    engine.apply(Action::Tick { judge_expiry: true, clock_wrong: false }).await.unwrap();
     assert_eq!(store.commits.load(Ordering::Relaxed), 1);
     engine.stop().await;
     assert_eq!(engine.apply(creation()).await, Err(EngineError::Stopped));

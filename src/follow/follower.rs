@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     bch::{Block, Network, Transaction, Txid},
-    engine::{Engine, EngineError, Sightings},
+    engine::{Engine, EngineError, Sightings, running},
     ledger::{self, Action, View},
     node::{Lane, NodeError, Rpc, Signal, Topic},
 };
@@ -32,6 +32,9 @@ const MOST_MEETINGS: usize = 256;
 
 /// For how long after a complete pass the node's word is taken to be known up to now.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// How often the node is surveyed although nothing calls for it: clocks go wrong without a word.
+const SURVEY_EVERY: Duration = Duration::from_secs(60);
 
 /// A pause is at least so many times as long as the pass before it.
 const SHARE: u32 = 10;
@@ -155,19 +158,27 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                 }
                 Signal::Connected(topic) => {
                     tracing::info!(%topic, "ZMQ is connected");
+                    if topic == Topic::RawTx {
+                        self.sightings.coverage().connected(true);
+                    }
                     self.resurvey.store(true, Ordering::Relaxed);
                     self.wake.notify_one();
                 }
                 Signal::Disconnected(topic) => {
                     tracing::warn!(%topic, "ZMQ lost its connection");
+                    if topic == Topic::RawTx {
+                        self.sightings.coverage().connected(false);
+                    }
                     self.wake.notify_one();
                 }
                 Signal::Gap { topic, expected, got } => {
                     tracing::info!(%topic, expected, got, "ZMQ messages are missing");
+                    self.sightings.coverage().missed();
                     self.wake.notify_one();
                 }
                 Signal::Overflow { dropped } => {
                     tracing::warn!(dropped, "ZMQ messages came faster than they were read");
+                    self.sightings.coverage().missed();
                     self.wake.notify_one();
                 }
                 Signal::Block(_) => self.wake.notify_one(),
@@ -248,15 +259,14 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
 
     async fn pass_after_pass(self) {
         let (mut surveyed, mut watches): (Option<Surveyed>, bool) = (None, false);
+        let mut surveyed_at = Instant::now();
         let passes = metrics::counter!("jppd_passes_total");
         let seconds = metrics::histogram!("jppd_pass_seconds");
         loop {
             let started = Instant::now();
+            self.sightings.coverage().pass_begins();
             let mut reasons = BTreeSet::new();
-            if self.engine.clock_is_doubted() {
-                reasons.insert(Reason::ClockAhead);
-            }
-            match self.round(&mut surveyed, &mut watches, &reasons).await {
+            match self.round(&mut surveyed, &mut surveyed_at, &mut watches, &reasons).await {
                 Ok(PassEnd::Complete) => {
                     // A node that has the chain still to download, or lost a part of it, takes nothing into its
                     // mempool and knows nothing of what was paid: its word is not up to now.
@@ -264,6 +274,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                     if !catching_up && !self.memory.is_behind() {
                         self.health.pass_ended();
                     }
+                    self.sightings.coverage().pass_ended(running());
                     passes.increment(1);
                     seconds.record(started.elapsed());
                 }
@@ -280,6 +291,13 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                 reasons.insert(Reason::Starting);
             }
             reasons.extend(surveyed.iter().flat_map(|surveyed| surveyed.reasons.clone()));
+            if let Some(surveyed) = &surveyed {
+                let now = self.engine.now();
+                reasons.extend(surveyed.time.reasons(&now, self.engine.clock_is_behind()));
+            } else {
+                // A node that is away proves nothing new: what it said of the clock stands.
+                reasons.extend(self.health.reasons().into_iter().filter(Reason::is_of_the_clock));
+            }
             self.health.set(reasons);
             let left = pause(self.settings.heartbeat, started.elapsed(), watches);
             rest(left, WATCHFUL.max(self.settings.heartbeat), &self.wake, || self.has_payments_to_watch())
@@ -296,17 +314,24 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     async fn round(
         &self,
         surveyed: &mut Option<Surveyed>,
+        surveyed_at: &mut Instant,
         watches: &mut bool,
         reasons: &BTreeSet<Reason>,
     ) -> Result<PassEnd, FollowError> {
         // What was wrong with the node may be mended without a word.
         let unwell = surveyed.as_ref().is_some_and(|found| !found.reasons.is_empty());
-        if self.resurvey.swap(false, Ordering::Relaxed) || unwell {
+        let old = surveyed_at.elapsed() > SURVEY_EVERY || self.health.reasons().contains(&Reason::ClockWrong);
+        if self.resurvey.swap(false, Ordering::Relaxed) || unwell || old {
             *surveyed = None;
         }
         let found = match surveyed {
             Some(found) => found,
-            None => surveyed.insert(self.survey().await?),
+            None => {
+                *surveyed_at = Instant::now();
+                let found = surveyed.insert(self.survey().await?);
+                self.engine.prove_time(found.time.tip);
+                found
+            }
         };
         if !found.ours {
             return Ok(PassEnd::OtherNetwork);
@@ -358,8 +383,9 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let judge_expiry = self.health.passed_within(FRESH) && !self.engine.clock_is_doubted();
-            match self.engine.apply(Action::Tick { judge_expiry }).await {
+            let judge_expiry = self.health.passed_within(FRESH);
+            let clock_wrong = self.health.reasons().contains(&Reason::ClockWrong);
+            match self.engine.apply(Action::Tick { judge_expiry, clock_wrong }).await {
                 Ok(_) | Err(EngineError::Unavailable | EngineError::Busy) => {}
                 Err(EngineError::Stopped) => return,
             }

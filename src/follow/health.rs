@@ -1,16 +1,11 @@
 //! What is known of the node right now: the reasons not to be ready, and those to be ready with less.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::{Reason, Severity};
-use crate::bch::FeeRate;
+use crate::{bch::FeeRate, engine::running};
 
 /// How long the node may be away before no invoice is created any more. An invoice that nobody watches is a lie.
 const LONGEST_BLIND: Duration = Duration::from_secs(60);
@@ -32,8 +27,8 @@ pub struct Health {
 struct Inner {
     /// Those of the follower.
     reasons: BTreeSet<Reason>,
-    /// When the last complete pass ended.
-    passed: Option<Instant>,
+    /// When the last complete pass ended, by [`running`]: a machine that slept has not passed.
+    passed: Option<Duration>,
     /// The least fee rate that the node relays.
     relay_fee: Option<FeeRate>,
 }
@@ -83,7 +78,7 @@ impl Health {
 
     /// Whether a complete pass ended no longer ago than this.
     pub fn passed_within(&self, time: Duration) -> bool {
-        self.inner.read().passed.is_some_and(|passed| passed.elapsed() <= time)
+        self.inner.read().passed.is_some_and(|passed| running().saturating_sub(passed) <= time)
     }
 
     /// Whether the node can be asked now, as far as is known.
@@ -93,7 +88,7 @@ impl Health {
 
     /// Says that a complete pass ended now.
     pub fn pass_ended(&self) {
-        self.inner.write().passed = Some(Instant::now());
+        self.inner.write().passed = Some(running());
     }
 
     /// The least fee rate that the node relays, as it said last; `None` as long as it was not asked.
@@ -161,13 +156,13 @@ mod tests {
         let (wrong, flag) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (asked, other) = (wrong.clone(), flag.clone());
         health.add_source(move || asked.load(Ordering::Relaxed).then_some(Reason::StoreUnavailable));
-        health.add_source(move || other.load(Ordering::Relaxed).then_some(Reason::ClockAhead));
+        health.add_source(move || other.load(Ordering::Relaxed).then_some(Reason::ClockWrong));
         assert!(health.reasons().is_empty() && health.may_create());
         wrong.store(true, Ordering::Relaxed);
         assert_eq!(health.reasons(), BTreeSet::from([Reason::StoreUnavailable]));
         assert!(health.may_create(), "the store itself refuses");
         flag.store(true, Ordering::Relaxed);
-        assert_eq!(health.reasons(), BTreeSet::from([Reason::ClockAhead, Reason::StoreUnavailable]));
+        assert_eq!(health.reasons(), BTreeSet::from([Reason::ClockWrong, Reason::StoreUnavailable]));
         assert!(!health.may_create());
         flag.store(false, Ordering::Relaxed);
         wrong.store(false, Ordering::Relaxed);

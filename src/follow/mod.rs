@@ -29,6 +29,7 @@ mod reason;
 mod recall;
 mod step;
 mod survey;
+mod time_check;
 mod walk;
 mod whereabouts;
 
@@ -42,3 +43,4 @@ pub use pass::{Pass, PassEnd};
 pub use reason::{Reason, Severity};
 pub use step::{Answer, FollowError, Moment, Step};
 pub use survey::{Survey, Surveyed};
+pub use time_check::TimeEvidence;

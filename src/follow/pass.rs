@@ -1,7 +1,7 @@
 //! One pass over chain and mempool.
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bch::{BlockHash, OutPoint, Transaction, Txid},
     engine::Sightings,
-    invoice::{FirstSeen, Sighting, Timestamp},
+    invoice::{Elapsed, FirstSeen, Reading, Sighting, held_since},
     ledger::{
         self, Action, Observation, Reads, View,
         tables::{Counters, Credits, Held, Invoices, Place, Transactions},
@@ -53,9 +53,9 @@ pub struct Pass {
     /// Transactions with a double spend proof that was not looked at yet.
     proven: VecDeque<Txid>,
     /// When the node was last given something to answer.
-    asked: Timestamp,
+    asked: Reading,
     /// When it was asked for its double spend proofs.
-    watched: Timestamp,
+    watched: Reading,
     /// How many were appraised.
     appraisals: u32,
     /// Whether what is absent may be counted.
@@ -112,8 +112,8 @@ impl Pass {
             gone: VecDeque::new(),
             there: VecDeque::new(),
             proven: VecDeque::new(),
-            asked: Timestamp::default(),
-            watched: Timestamp::default(),
+            asked: Reading::default(),
+            watched: Reading::default(),
             appraisals: 0,
             judge_absence,
             rebroadcast: true,
@@ -187,10 +187,7 @@ impl Pass {
             (Stage::Entry(tx), Answer::Node(Reply::MempoolEntry(entry))) => {
                 let tx = tx.clone();
                 let Some(entry) = entry else { return self.examine(view, moment) };
-                let seen = FirstSeen {
-                    sighting: Sighting::MempoolTime(entry.time_s),
-                    at: Timestamp::from_secs(entry.time_s).min(moment.now),
-                };
+                let seen = moment.now.first_seen(Sighting::MempoolTime(entry.time_s), entry.time_s);
                 Ok(self.observe(tx, seen))
             }
             (Stage::Observe(txid), Answer::Applied(_)) => {
@@ -367,9 +364,7 @@ impl Pass {
             // Nothing of ours can be spent again.
             return Ok(Step::Done(PassEnd::Complete));
         }
-        // In the ledger's time, which goes on where the clock was set back.
-        let reached = Reads::<Counters>::get(view, &())?.unwrap_or_default().now;
-        (self.stage, self.watched) = (Stage::Proofs, self.asked.max(reached));
+        (self.stage, self.watched) = (Stage::Proofs, self.asked);
         Ok(Step::Ask(Request::DoubleSpendProofs))
     }
 
@@ -398,24 +393,26 @@ impl Pass {
     /// Of what is held, that counts which was in the mempool, waited long enough before the proofs were asked for, and is
     /// safe enough.
     fn release<V: View>(&mut self, view: &V) -> Result<Step<PassEnd>, FollowError> {
-        let first = (Timestamp::default(), OutPoint { txid: txid_of(0), vout: 0 });
-        let last = (self.watched, OutPoint { txid: txid_of(0xff), vout: u32::MAX });
-        let mut txids = BTreeSet::new();
+        let first = (Elapsed::default(), OutPoint { txid: txid_of(0), vout: 0 });
+        let last = (self.watched.elapsed, OutPoint { txid: txid_of(0xff), vout: u32::MAX });
+        let mut until: BTreeMap<Txid, Elapsed> = BTreeMap::new();
         for ((_, outpoint), ()) in Reads::<Held>::range(view, first..=last, usize::MAX)? {
             let Some(credit) = Reads::<Credits>::get(view, &outpoint)? else { continue };
             let record = Reads::<Invoices>::get(view, &credit.invoice)?;
             let asked = record.and_then(|record| record.invoice.zero_conf);
-            let met = asked.is_some_and(|asked| asked.is_met_by(&credit, self.watched));
+            // What a clock says of the time in which this process did not run proves nothing.
+            let watched = self.watched.watched(held_since(&credit));
+            let met = asked.is_some_and(|asked| asked.is_met_by(&credit, watched));
             if met && self.mempool.contains(&outpoint.txid) {
-                txids.insert(outpoint.txid);
+                let until = until.entry(outpoint.txid).or_insert(watched);
+                *until = watched.min(*until);
             }
         }
-        if txids.is_empty() {
+        if until.is_empty() {
             return Ok(Step::Done(PassEnd::Complete));
         }
-        let txids = txids.into_iter().collect();
         self.stage = Stage::Release;
-        Ok(Step::Apply(Box::new(Action::Watched { txids, until: self.watched })))
+        Ok(Step::Apply(Box::new(Action::Watched { until: until.into_iter().collect() })))
     }
 
     /// The outputs that pay an invoice and are on record as ones of the mempool: a proof concerns those alone.

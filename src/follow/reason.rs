@@ -111,9 +111,14 @@ reasons! {
     } = "topic_not_published", Degraded,
         "the node does not publish {topic}; set zmqpub{topic} in its bitcoin.conf and restart it, or clear \
          node.zmq_{topic}; until then jppd asks every few seconds";
-    /// The wall clock runs ahead of the monotonic one: expiries are not judged.
-    ClockAhead = "clock_ahead", Blocking,
-        "the wall clock jumped ahead; expiries wait; set it right, or wait ten minutes until it is believed";
+    /// The chain or the node's peers prove that a clock is wrong: no invoice is created, and no deadline judged.
+    ClockWrong = "clock_wrong", Blocking,
+        "the clock of this machine, or of the node, is wrong by what the blocks or the node's peers say: no invoice is \
+         made, and none expires; set the clock, and this ends by itself";
+    /// The wall clock shows less than was shown before the start, or is far from the node's.
+    ClockDoubtful = "clock_doubtful", Degraded,
+        "the clock shows less than it did before the start, or over a minute more or less than the node's: compare the \
+         clocks of both machines, and set the one that is wrong";
     /// The store cannot be written.
     StoreUnavailable = "store_unavailable", Blocking,
         "the store cannot be read or written; make room on its disk, or mend it: the log has the system's words";
@@ -123,7 +128,12 @@ impl Reason {
     /// Whether no invoice may be created while it lasts, from its first moment on. A reason that is not among these stops
     /// creations as well once no pass has ended for a minute.
     pub fn refuses_creation(&self) -> bool {
-        matches!(self, Self::OtherNetwork { .. } | Self::HistoryPruned { .. } | Self::ClockAhead)
+        matches!(self, Self::OtherNetwork { .. } | Self::HistoryPruned { .. } | Self::ClockWrong)
+    }
+
+    /// Whether it is about the clocks.
+    pub(super) fn is_of_the_clock(&self) -> bool {
+        matches!(self, Self::ClockWrong | Self::ClockDoubtful)
     }
 
     /// Whether the node cannot be asked while it lasts.

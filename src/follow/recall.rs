@@ -6,7 +6,7 @@ use super::{Answer, FollowError, Moment, Step, walk::DEEPEST_REORG};
 use crate::{
     bch::{Block, BlockHash},
     engine::Sightings,
-    invoice::{FirstSeen, Order, Sighting, Timestamp},
+    invoice::{Order, Sighting},
     ledger::{
         ReadError, Reads, View,
         tables::{Chain, Counters},
@@ -75,9 +75,9 @@ impl Recall {
 /// Notes the transactions of a block as met in it, at the latest, at this moment: now, or when the block itself says. A
 /// reorg does not make them young.
 pub(super) fn note_block(block: &Block, met: Moment, sightings: &Sightings) {
-    let at = Timestamp::from_secs(block.time_s.into()).min(met.now);
+    let seen = met.now.first_seen(Sighting::Block(met.order), block.time_s.into());
     for tx in &block.transactions {
-        sightings.note(tx.txid(), FirstSeen { sighting: Sighting::Block(met.order), at });
+        sightings.note(tx.txid(), seen);
         sightings.left(tx.txid());
     }
 }

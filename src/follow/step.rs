@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     bch::{Block, BlockError},
     engine::EngineError,
-    invoice::{FirstSeen, Order, Sighting, Timestamp},
+    invoice::{FirstSeen, Order, Reading, Sighting},
     ledger::{Action, Outcome, ReadError},
     node::{NodeError, Reply, Request},
 };
@@ -53,8 +53,8 @@ pub enum Answer {
 /// What is known at the moment of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The wall clock.
-    pub now: Timestamp,
+    /// All clocks.
+    pub now: Reading,
     /// The position up to which everything is on disk.
     pub order: Order,
 }
@@ -62,7 +62,7 @@ pub struct Moment {
 impl Moment {
     /// The evidence for what comes to us now.
     pub fn first_seen(self) -> FirstSeen {
-        FirstSeen { sighting: Sighting::Order(self.order), at: self.now }
+        FirstSeen { sighting: Sighting::Order(self.order), at: self.now.elapsed, shown: self.now.wall }
     }
 }
 

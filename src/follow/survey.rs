@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Answer, FollowError, Reason, Step};
+use super::{Answer, FollowError, Reason, Step, TimeEvidence};
 use crate::{
     bch::{FeeRate, Network},
     node::{ChainInfo, Notification, Reply, Request, Topic},
@@ -15,6 +15,8 @@ pub struct Survey {
     network: Network,
     topics: Vec<Topic>,
     chain: Option<ChainInfo>,
+    /// The time of the tip, in seconds since 1970.
+    tip_s: u64,
     published: Vec<Notification>,
 }
 
@@ -27,6 +29,8 @@ pub struct Surveyed {
     pub reasons: BTreeSet<Reason>,
     /// The least fee rate that the node relays (`relayfee`). One that is beyond all reason is the highest there is.
     pub relay_fee: FeeRate,
+    /// What the node says of the time.
+    pub time: TimeEvidence,
 }
 
 impl Surveyed {
@@ -39,7 +43,7 @@ impl Surveyed {
 impl Survey {
     /// A survey for a network, and the topics that are configured.
     pub fn new(network: Network, topics: Vec<Topic>) -> Self {
-        Self { network, topics, chain: None, published: Vec::new() }
+        Self { network, topics, chain: None, tip_s: 0, published: Vec::new() }
     }
 
     /// Takes an answer and says what is next.
@@ -51,7 +55,14 @@ impl Survey {
         match answer {
             Answer::Begin => Ok(Step::Ask(Request::ChainInfo)),
             Answer::Node(Reply::ChainInfo(chain)) => {
+                let tip = chain.best_block;
                 self.chain = Some(chain);
+                Ok(Step::Ask(Request::Header(tip)))
+            }
+            Answer::Node(Reply::Header(header)) => {
+                // A tip that is gone already was no older than the median of the blocks below it.
+                let median = self.chain.as_ref().map_or(0, |chain| chain.median_time_s);
+                self.tip_s = header.map_or(median, |header| header.time_s);
                 Ok(Step::Ask(Request::ZmqNotifications))
             }
             Answer::Node(Reply::ZmqNotifications(published)) => {
@@ -62,13 +73,15 @@ impl Survey {
                 let chain = self.chain.take().ok_or(FollowError::Confused)?;
                 // The node counts by 1000 bytes, and so does the rate.
                 let relay_fee = FeeRate::from_millisatoshis(info.relay_fee_satoshis_per_kb);
-                Ok(Step::Done(self.found(chain, relay_fee.unwrap_or(FeeRate::MAX))))
+                let by_itself = self.network.mines_by_itself();
+                let time = TimeEvidence::new(by_itself, &chain, self.tip_s, &info);
+                Ok(Step::Done(self.found(chain, relay_fee.unwrap_or(FeeRate::MAX), time)))
             }
             Answer::Node(_) | Answer::Decoded(_) | Answer::Applied(_) => Err(FollowError::Confused),
         }
     }
 
-    fn found(&self, chain: ChainInfo, relay_fee: FeeRate) -> Surveyed {
+    fn found(&self, chain: ChainInfo, relay_fee: FeeRate, time: TimeEvidence) -> Surveyed {
         let mut reasons = BTreeSet::new();
         for topic in &self.topics {
             if !self.published.iter().any(|notification| notification.topic == topic.name()) {
@@ -82,14 +95,17 @@ impl Survey {
         if !ours {
             reasons.insert(Reason::OtherNetwork { chain: chain.chain });
         }
-        Surveyed { ours, reasons, relay_fee }
+        Surveyed { ours, reasons, relay_fee, time }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::NetworkInfo;
+    use crate::{
+        invoice::Timestamp,
+        node::{Header, NetworkInfo},
+    };
 
     fn chain(name: &str, blocks: u32, headers: u32) -> ChainInfo {
         ChainInfo {
@@ -116,11 +132,23 @@ mod tests {
             subversion: String::new(),
             protocol_version: 70_016,
             connections: 0,
+            time_offset_s: 0,
             relay_fee_satoshis_per_kb: relay_fee,
             warnings: String::new(),
         };
-        let replies =
-            [Reply::ChainInfo(chain), Reply::ZmqNotifications(published.collect()), Reply::NetworkInfo(info)];
+        let tip = Header {
+            hash: chain.best_block,
+            height: chain.blocks,
+            previous: None,
+            time_s: 7,
+            confirmations: 1,
+        };
+        let replies = [
+            Reply::ChainInfo(chain),
+            Reply::Header(Some(tip)),
+            Reply::ZmqNotifications(published.collect()),
+            Reply::NetworkInfo(info),
+        ];
         let mut step = survey.on(Answer::Begin).unwrap();
         for reply in replies {
             assert!(matches!(step, Step::Ask(_)));
@@ -134,7 +162,8 @@ mod tests {
     fn what_a_survey_finds() {
         let both = [Topic::RawTx, Topic::HashBlock];
         let found = survey(chain("regtest", 7, 8), &both, 1000);
-        assert_eq!(found, Surveyed { ours: true, reasons: BTreeSet::new(), relay_fee: FeeRate::default() });
+        assert!(found.ours && found.reasons.is_empty());
+        assert_eq!((found.relay_fee, found.time.tip), (FeeRate::default(), Timestamp::from_secs(7)));
         let found = survey(chain("regtest", 7, 9), &both[..1], 250);
         let reasons =
             BTreeSet::from([Reason::NodeCatchingUp, Reason::TopicNotPublished { topic: "hashblock" }]);

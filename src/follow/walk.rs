@@ -94,7 +94,8 @@ impl Walk {
                         return Ok(Step::Ask(Request::Header(previous)));
                     }
                     self.stage = Stage::Anchor;
-                    return Ok(apply(Action::Anchor { height: header.height, hash: header.hash }));
+                    let time_s = u32::try_from(header.time_s).unwrap_or(u32::MAX);
+                    return Ok(apply(Action::Anchor { height: header.height, hash: header.hash, time_s }));
                 };
                 if Reads::<Chain>::get(view, &header.height)? == Some(header.hash) {
                     self.stage = Stage::Undo(header.height);

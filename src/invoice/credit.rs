@@ -1,6 +1,6 @@
 //! One transaction output, counted for one required output.
 
-use super::{DoubleSpend, InvoiceId, Timestamp};
+use super::{DoubleSpend, Elapsed, InvoiceId, Timestamp};
 use crate::bch::{BlockHash, OutPoint, ProofScore, Token};
 
 /// How a payment came to be known first.
@@ -109,11 +109,11 @@ pub struct Credit {
     pub late: bool,
     /// Another invoice asked for the same at the same time.
     pub ambiguous: bool,
-    /// When its transaction was first seen.
+    /// When its transaction was first seen, as it is shown.
     pub first_seen: Timestamp,
-    /// Since when it is held back, or was when it last was.
-    pub held_since: Option<Timestamp>,
-    /// When it first counted.
+    /// Since when it is held back, or was when it last was, in elapsed time.
+    pub held_since: Option<Elapsed>,
+    /// When it first counted, as it is shown.
     pub live_since: Option<Timestamp>,
     /// What is known of the danger that its transaction is spent again before it is in a block.
     pub risk: Risk,

@@ -24,6 +24,11 @@ impl InvoiceId {
         self.0.as_bytes()
     }
 
+    /// The one that sorts next; `None` after the last.
+    pub fn following(self) -> Option<Self> {
+        self.0.as_u128().checked_add(1).map(|next| Self(Uuid::from_u128(next)))
+    }
+
     /// Reads an id in every spelling of a UUID: 32 hex digits, with dashes, in braces, as `urn:uuid:`, in
     /// either case.
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,6 +1,8 @@
 //! What came first: the order of inputs, and how early a transaction is known to have been there.
 
-use super::{Invoice, Timestamp};
+use std::time::Duration;
+
+use super::{Elapsed, Invoice, NodeTime, Timestamp};
 
 /// A position in the one sequence of inputs that the ledger applies. Positions only grow, across restarts too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,29 +16,111 @@ pub struct Order(pub u64);
 pub enum Sighting {
     /// It came to us after everything up to this position was on disk.
     Order(Order),
-    /// It was in the mempool when we started; the node's own time for its entry, whole seconds since 1970. An
-    /// equal second counts as after.
+    /// It was in the mempool when we started; the node's own time for its entry, whole seconds since 1970.
     MempoolTime(u64),
     /// It was first met in a block whose first part was applied at this position.
     Block(Order),
 }
+
+/// Whether a transaction came after a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// It came after, and may pay.
+    Younger,
+    /// The node's clock alone tells, and says that the transaction came a little before: if somebody set that clock
+    /// back since the registration, the transaction came after. It pays nothing by itself, and a merchant is told.
+    Doubtful,
+    /// It came before.
+    Older,
+}
+
+/// How much earlier than the registration a transaction may have entered the mempool by the node's clock and count as
+/// younger: the clock shows whole seconds, and is measured over HTTP to within a second.
+const PRECISION: Duration = Duration::from_secs(2);
+
+/// How much earlier it may have entered and be doubtful: how far the node's clock may have been set back.
+const DOUBT: Duration = Duration::from_secs(120);
 
 /// When a transaction was first seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstSeen {
     /// What came first.
     pub sighting: Sighting,
-    /// The moment, which decides whether a payment is late. For a transaction first met in a block it is not
-    /// after the block's own time.
-    pub at: Timestamp,
+    /// When it was there, in elapsed time, which decides whether a payment is late: now, less the age that the node
+    /// or its block gives it.
+    pub at: Elapsed,
+    /// The same moment as it is shown.
+    pub shown: Timestamp,
 }
 
 impl FirstSeen {
     /// Whether the transaction came after the invoice was registered, and so may pay it.
     pub fn is_after(&self, invoice: &Invoice) -> bool {
-        match self.sighting {
-            Sighting::Order(order) | Sighting::Block(order) => order >= invoice.registered,
-            Sighting::MempoolTime(secs) => secs >= invoice.created.secs(),
+        self.age_beside(invoice) == Age::Younger
+    }
+
+    /// Whether the transaction came after the invoice was registered.
+    pub fn age_beside(&self, invoice: &Invoice) -> Age {
+        self.age(invoice.registered, invoice.node_time, invoice.created)
+    }
+
+    /// Whether the transaction came after a registration: its input, what the node's clock showed then, and what ours
+    /// did, for records that have no time of the node.
+    pub fn age(&self, registered: Order, node_time: Option<NodeTime>, wall: Timestamp) -> Age {
+        let entered = match self.sighting {
+            Sighting::Order(order) | Sighting::Block(order) if order >= registered => return Age::Younger,
+            Sighting::Order(_) | Sighting::Block(_) => return Age::Older,
+            Sighting::MempoolTime(secs) => NodeTime::from_secs(secs),
+        };
+        let registered = node_time.unwrap_or(NodeTime::from_millis(wall.millis()));
+        if entered.after(PRECISION) >= registered {
+            Age::Younger
+        } else if entered.after(DOUBT) >= registered {
+            Age::Doubtful
+        } else {
+            Age::Older
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entry_of_a_mempool_is_compared_with_the_clock_of_its_node() {
+        let at = NodeTime::from_millis(1_800_000_000_900);
+        let age = |seconds_before: u64, node_time| {
+            let sighting = Sighting::MempoolTime(at.secs() - seconds_before);
+            let seen = FirstSeen { sighting, at: Elapsed::default(), shown: Timestamp::default() };
+            // Our own clock was 400 days ahead, and is not asked.
+            seen.age(Order(7), node_time, Timestamp::from_millis(at.millis()).after(DOUBT * 288_000))
+        };
+        let table = [
+            (0, Age::Younger),
+            (1, Age::Younger),
+            (2, Age::Doubtful),
+            (119, Age::Doubtful),
+            (120, Age::Older),
+            (14 * 24 * 3600, Age::Older),
+        ];
+        for (seconds_before, expected) in table {
+            assert_eq!(age(seconds_before, Some(at)), expected, "{seconds_before}");
+        }
+        assert_eq!(age(0, None), Age::Older, "a record without a time of the node has our clock alone");
+    }
+
+    #[test]
+    fn where_an_order_is_known_no_clock_is_asked() {
+        for sighting in [Sighting::Order, Sighting::Block] {
+            for (order, expected) in [(6, Age::Older), (7, Age::Younger)] {
+                let seen = FirstSeen {
+                    sighting: sighting(Order(order)),
+                    at: Elapsed::default(),
+                    shown: Timestamp::default(),
+                };
+                assert_eq!(seen.age(Order(7), Some(NodeTime::MAX), Timestamp::MAX), expected);
+            }
         }
     }
 }

@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::{
         bch::{BlockHash, Category, FeeRate, OutPoint, ScriptBuf, Token},
-        invoice::{InvoiceId, Merchant, Order, RequiredOutput, Risk},
+        invoice::{Elapsed, InvoiceId, Merchant, Order, RequiredOutput, Risk},
     };
 
     fn invoice(required: &[(u64, bool)]) -> Invoice {
@@ -271,6 +271,8 @@ mod tests {
             merchant_data: None,
             created: Timestamp::from_secs(100),
             expires: Timestamp::from_secs(200),
+            deadline: Elapsed::from_secs(200),
+            node_time: None,
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         bch::{BlockHash, Category, FeeRate, OutPoint, ScriptBuf, Token},
-        invoice::{CreditState, InvoiceId, Merchant, Order, RequiredOutput, Risk},
+        invoice::{CreditState, Elapsed, InvoiceId, Merchant, Order, RequiredOutput, Risk},
     };
 
     fn invoice(required: &[(u64, Option<u64>)]) -> Invoice {
@@ -134,6 +134,8 @@ mod tests {
             merchant_data: None,
             created: Timestamp::from_secs(100),
             expires: Timestamp::from_secs(200),
+            deadline: Elapsed::from_secs(200),
+            node_time: None,
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn phases() {
         let invoice = invoice(&[(1000, None)]);
-        let at = Timestamp::from_secs(1);
+        let at = Elapsed::from_secs(1);
         let paid = [credit(1, 0, 1000, CreditState::Mempool)];
         let table = [
             (Phase::Open, &[][..], Status::Pending),

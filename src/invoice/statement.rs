@@ -1,6 +1,6 @@
 //! An invoice as it stands at one moment: its terms, what changed since, and its credits.
 
-use super::{Credit, Invoice, Standing, Timestamp};
+use super::{Credit, Elapsed, Invoice, Standing};
 use crate::bch::{OutPoint, ScriptBuf};
 
 /// Where an invoice is in its own life, apart from being paid.
@@ -10,13 +10,13 @@ pub enum Phase {
     Open,
     /// Its time passed while it was not fully paid.
     Expired {
-        /// When that was judged.
-        at: Timestamp,
+        /// When that was judged, in elapsed time.
+        at: Elapsed,
     },
     /// Its merchant withdrew it.
     Cancelled {
-        /// When.
-        at: Timestamp,
+        /// When, in elapsed time.
+        at: Elapsed,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Credit, DoubleSpend, InvoiceId, Order, Timestamp};
+use super::{Credit, DoubleSpend, Elapsed, InvoiceId, NodeTime, Order, Reading, Timestamp};
 use crate::bch::{Address, FeeRate, Network, ProofScore, ScriptBuf, ScriptHash, Token};
 
 /// The most confirmations an invoice can ask for.
@@ -97,20 +97,29 @@ impl ZeroConf {
     /// The longest wait: beyond it most payments are in a block.
     pub const MOST_WAIT: Duration = Duration::from_secs(3600);
 
-    /// When the wait for a credit that is held is over.
-    pub fn waits_until(&self, credit: &Credit) -> Timestamp {
-        // Programs that did not know of the one took the other.
-        credit.held_since.unwrap_or(credit.first_seen).after(self.wait)
+    /// When the wait for a credit that is held is over, in elapsed time.
+    pub fn waits_until(&self, credit: &Credit) -> Elapsed {
+        held_since(credit).after(self.wait)
     }
 
-    /// Whether a credit may count by now although its transaction is in no block.
-    pub fn is_met_by(&self, credit: &Credit, now: Timestamp) -> bool {
+    /// Whether a credit may count by now although its transaction is in no block. `now` is elapsed time that this
+    /// process has watched: see [`Reading::watched`].
+    pub fn is_met_by(&self, credit: &Credit, now: Elapsed) -> bool {
         let score = credit.risk.score.map_or(0, ProofScore::thousandths);
         credit.risk.double_spend == DoubleSpend::None
             && score >= self.min_score.thousandths()
             && now >= self.waits_until(credit)
     }
 }
+
+/// Since when a credit is held. Programs that did not note it took the first sighting, on the one scale that they had.
+pub fn held_since(credit: &Credit) -> Elapsed {
+    credit.held_since.unwrap_or(Elapsed::from_millis(credit.first_seen.millis()))
+}
+
+/// How long an invoice stays open at most while the wall clock is not past the shown end: somebody who set that clock
+/// back must not keep an invoice open for ever.
+const LONGEST_EXTENSION: Duration = Duration::from_secs(4 * 3600);
 
 /// An invoice before it is registered: checked, and not yet on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +130,8 @@ pub struct Draft {
     pub memo: Option<String>,
     /// Any JSON text, the merchant's own business.
     pub merchant_data: Option<String>,
-    /// The last moment to pay.
-    pub expires: Timestamp,
+    /// How long it can be paid, from its registration on.
+    pub lasts: Duration,
     /// The least fee rate of a submitted transaction.
     pub fee_rate: FeeRate,
     /// 0 to [`MAX_CONFIRMATIONS_REQUIRED`].
@@ -144,10 +153,14 @@ pub struct Invoice {
     pub memo: Option<String>,
     /// Any JSON text, the merchant's own business.
     pub merchant_data: Option<String>,
-    /// When it was registered.
+    /// When it was registered, as it is shown.
     pub created: Timestamp,
-    /// The last moment to pay.
+    /// The last moment to pay, as it is shown.
     pub expires: Timestamp,
+    /// The last moment to pay, in elapsed time: this is what is judged.
+    pub deadline: Elapsed,
+    /// What the node's clock showed when it was registered, if that was known.
+    pub node_time: Option<NodeTime>,
     /// The least fee rate of a submitted transaction.
     pub fee_rate: FeeRate,
     /// 0 to [`MAX_CONFIRMATIONS_REQUIRED`].
@@ -159,15 +172,15 @@ pub struct Invoice {
 }
 
 impl Invoice {
-    /// The draft as it is registered.
+    /// The draft as it is registered at a moment.
     pub fn register(
         draft: Draft,
         id: InvoiceId,
         merchant: Merchant,
-        created: Timestamp,
+        at: &Reading,
         registered: Order,
     ) -> Self {
-        let Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required, zero_conf } =
+        let Draft { outputs, memo, merchant_data, lasts, fee_rate, confirmations_required, zero_conf } =
             draft;
         Self {
             id,
@@ -175,8 +188,10 @@ impl Invoice {
             outputs,
             memo,
             merchant_data,
-            created,
-            expires,
+            created: at.wall,
+            expires: at.wall.after(lasts),
+            deadline: at.elapsed.after(lasts),
+            node_time: at.node,
             fee_rate,
             confirmations_required,
             zero_conf,
@@ -184,8 +199,70 @@ impl Invoice {
         }
     }
 
+    /// Whether its time is over, and a grace as well: the deadline has passed, and so has the shown end by the wall
+    /// clock. That clock can keep it open for four more hours at most.
+    pub fn is_over(&self, at: &Reading, grace: Duration) -> bool {
+        let deadline = self.deadline.after(grace);
+        at.elapsed > deadline
+            && (at.wall > self.expires.after(grace) || at.elapsed > deadline.after(LONGEST_EXTENSION))
+    }
+
+    /// How long it can still be paid.
+    pub fn time_left(&self, at: &Reading) -> Duration {
+        let held_open = self.deadline.after(LONGEST_EXTENSION).since(at.elapsed);
+        self.deadline.since(at.elapsed).max(self.expires.since(at.wall).min(held_open))
+    }
+
     /// The sum of what must be paid, in satoshis. Creation holds it under [`crate::bch::MAX_MONEY`].
     pub fn required_satoshis(&self) -> u64 {
         self.outputs.iter().fold(0, |sum, output| sum.saturating_add(output.satoshis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Duration = Duration::from_secs(900);
+
+    /// An invoice that was registered while the wall clock was off by so many seconds.
+    fn registered(off: i64) -> (Invoice, Reading) {
+        let elapsed = Elapsed::from_secs(1_800_000_000);
+        let wall = Timestamp::from_secs(1_800_000_000u64.saturating_add_signed(off));
+        let at = Reading { elapsed, wall, ..Reading::default() };
+        let draft = Draft {
+            outputs: Vec::new(),
+            memo: None,
+            merchant_data: None,
+            lasts: ASKED,
+            fee_rate: FeeRate::default(),
+            confirmations_required: 1,
+            zero_conf: None,
+        };
+        (Invoice::register(draft, InvoiceId::from_bytes([1; 16]), Merchant::anyone(), &at, Order(1)), at)
+    }
+
+    #[test]
+    fn an_invoice_lasts_as_long_as_was_asked_whatever_the_wall_clock_shows() {
+        let (two_hours, two_weeks, year) = (7_200, 14 * 24 * 3_600, 400 * 24 * 3_600);
+        for off in [0, 2, -2, two_hours, -two_hours, two_weeks, -two_weeks, year, -year] {
+            let (invoice, at) = registered(off);
+            assert_eq!(invoice.expires.since(invoice.created), ASKED, "{off}");
+            // Whatever the wall clock is set to meanwhile.
+            for wall in [at.wall, Timestamp::default(), Timestamp::MAX] {
+                let until = Reading { elapsed: at.elapsed.after(ASKED), wall, ..at };
+                assert!(!invoice.is_over(&until, Duration::ZERO), "{off} {wall}");
+            }
+            let ms = Duration::from_millis(1);
+            let after =
+                Reading { elapsed: invoice.deadline.after(ms), wall: invoice.expires.after(ms), ..at };
+            assert!(invoice.is_over(&after, Duration::ZERO), "{off}");
+            assert!(!invoice.is_over(&after, ms), "in the grace");
+            // A clock that was set back keeps it open for four hours.
+            let back = Reading { wall: at.wall.before(ASKED), ..after };
+            assert!(!invoice.is_over(&back, Duration::ZERO), "{off}");
+            let later = Reading { elapsed: after.elapsed.after(LONGEST_EXTENSION), ..back };
+            assert!(invoice.is_over(&later, Duration::ZERO), "{off}");
+        }
     }
 }

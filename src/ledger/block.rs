@@ -20,12 +20,14 @@ use crate::{
 /// How many records a part of a block reads in ranges and writes before it ends, in about 50 ms. Without a bound whoever pays
 /// many invoices that ask for the same, in many transactions of a block, would hold the writer for seconds.
 const MOST_WORK: usize = 10_000;
+/// How many blocks the median time is taken over.
+const MEDIAN_OF: u32 = 11;
 
 impl<V: View> Scribe<'_, V> {
     /// Where our walk of the chain begins: what is in this block and below it was there before every invoice.
-    pub(super) fn anchor(&mut self, height: u32, hash: BlockHash) -> Result<(), ReadError> {
+    pub(super) fn anchor(&mut self, height: u32, hash: BlockHash, time_s: u32) -> Result<(), ReadError> {
         if self.meta.tip.is_none() {
-            self.put::<Blocks>(hash, BlockRecord { height, begun: self.order });
+            self.put::<Blocks>(hash, BlockRecord { height, begun: self.order, time_s: Some(time_s) });
             self.put::<Chain>(height, hash);
             self.meta.tip = Some((height, hash));
         }
@@ -45,22 +47,38 @@ impl<V: View> Scribe<'_, V> {
         if self.get::<Chain>(&height)? != Some(hash) {
             self.meta.under_way = Some((height, hash));
         }
-        let begun = match self.get::<Blocks>(&hash)? {
-            Some(block) => block.begun,
-            None => {
-                self.put::<Blocks>(hash, BlockRecord { height, begun: self.order });
-                self.order
-            }
-        };
-        let mined = Timestamp::from_secs(time_s.into()).min(self.now());
+        let known = self.get::<Blocks>(&hash)?;
+        let begun = known.map_or(self.order, |block| block.begun);
+        if known.is_none_or(|block| block.time_s.is_none()) {
+            self.put::<Blocks>(hash, BlockRecord { height, begun, time_s: Some(time_s) });
+        }
+        let mined = self.at.first_seen(Sighting::Block(begun), time_s.into());
         for (number, (tx, seen)) in transactions.iter().enumerate() {
             if number > 0 && self.work() >= MOST_WORK {
                 return Ok(number);
             }
-            let seen = seen.unwrap_or(FirstSeen { sighting: Sighting::Block(begun), at: mined });
+            let seen = seen.unwrap_or(mined);
             self.observe(tx, seen, Place::Block { height, hash })?;
         }
         Ok(transactions.len())
+    }
+
+    /// The median time of the last eleven blocks, as a wall time; `None` while it is not known of all of them.
+    pub(super) fn median_time_past(&self) -> Result<Option<Timestamp>, ReadError> {
+        let Some((height, _)) = self.meta.tip else { return Ok(None) };
+        let blocks = self.range::<Chain>(height.saturating_sub(MEDIAN_OF - 1)..=height, usize::MAX)?;
+        let mut times = Vec::with_capacity(blocks.len());
+        for (_, hash) in &blocks {
+            let Some(time_s) = self.get::<Blocks>(hash)?.and_then(|block| block.time_s) else {
+                return Ok(None);
+            };
+            times.push(time_s);
+        }
+        if times.len() < MEDIAN_OF as usize && height >= MEDIAN_OF {
+            return Ok(None);
+        }
+        times.sort_unstable();
+        Ok(times.get(times.len() / 2).map(|time_s| Timestamp::from_secs((*time_s).into())))
     }
 
     /// Moves the end of the chain one block up, and tells every invoice that waited for it. Once: asked again,

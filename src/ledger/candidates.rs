@@ -17,6 +17,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    time::Duration,
 };
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     bch::{Category, Output, ScriptHash, Token, Transaction},
-    invoice::{FirstSeen, InvoiceId, Order, OutputStanding, Phase, Via},
+    invoice::{Age, FirstSeen, InvoiceId, Order, OutputStanding, Phase, Sighting, Via},
 };
 
 /// How many invoices that ask for exactly one output are looked at in vain for one that fits, from the oldest on. Beyond
@@ -268,7 +269,8 @@ impl<V: View> Scribe<'_, V> {
     ) -> Result<(), ReadError> {
         if let Some(output) = search.free.remove(vout) {
             self.reach(&mut search.reached, record, number, output)?;
-            search.found.insert(vout, target_of(record, number, ambiguous, search.seen));
+            let target = self.target_of(record, number, ambiguous, search.seen);
+            search.found.insert(vout, target);
         }
         Ok(())
     }
@@ -337,6 +339,22 @@ impl<V: View> Scribe<'_, V> {
         Ok(walk.waiting.get(at).copied())
     }
 
+    /// A target by observation: late if the invoice is withdrawn, or the transaction came after the deadline and the
+    /// invoice is not held open by the wall clock.
+    pub(super) fn target_of(
+        &self,
+        record: &InvoiceRecord,
+        output: u16,
+        ambiguous: bool,
+        seen: &FirstSeen,
+    ) -> Target {
+        let InvoiceRecord { invoice, state, .. } = record;
+        let cancelled = matches!(state.phase, Phase::Cancelled { .. });
+        let over = !matches!(state.phase, Phase::Open) || invoice.is_over(&self.at, Duration::ZERO);
+        let late = cancelled || (over && seen.at > invoice.deadline);
+        Target { invoice: invoice.id, output, late, ambiguous, via: None }
+    }
+
     /// The only live invoice that asks for a kind; if none is live, the only one that ever did.
     fn only_one(&self, kind: Ask, seen: &FirstSeen) -> Result<Option<InvoiceRecord>, ReadError> {
         let keys = (kind, Order(0), 0)..=(kind, Order(u64::MAX), u16::MAX);
@@ -348,11 +366,32 @@ impl<V: View> Scribe<'_, V> {
             let ever = self.range::<Ever>(keys, ENOUGH)?;
             candidates = self.distinct(ever.into_iter().map(|(_, id)| id), seen)?;
         }
-        let only = candidates.pop();
+        let only = candidates.pop().filter(|record| seen.is_after(&record.invoice));
         Ok(if candidates.is_empty() { only } else { None })
     }
 
-    /// Up to two distinct invoices that a transaction is not older than.
+    /// Whether an invoice asks for such an output of which only the node's clock tells that it is younger, by less than
+    /// that clock may have been set back.
+    pub(super) fn is_in_doubt(
+        &self,
+        script: &ScriptRecord,
+        output: &Output,
+        seen: &FirstSeen,
+    ) -> Result<bool, ReadError> {
+        let Sighting::MempoolTime(_) = seen.sighting else { return Ok(false) };
+        let kind = Ask::of_kind(&output.script_hash, script.era(), output.token.as_ref());
+        let keys = (kind, Order(0), 0)..=(kind, Order(u64::MAX), u16::MAX);
+        for (_, id) in self.range::<Ever>(keys, MOST_CANDIDATES)? {
+            if let Some(record) = self.invoice(&id)?
+                && seen.age_beside(&record.invoice) == Age::Doubtful
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Up to two distinct invoices that a transaction is not certainly older than.
     fn distinct(
         &self,
         ids: impl IntoIterator<Item = InvoiceId>,
@@ -364,7 +403,7 @@ impl<V: View> Scribe<'_, V> {
                 continue;
             }
             if let Some(record) = self.invoice(&id)?
-                && seen.is_after(&record.invoice)
+                && seen.age_beside(&record.invoice) != Age::Older
             {
                 records.push(record);
                 if records.len() == 2 {
@@ -445,16 +484,4 @@ type Reached = BTreeMap<InvoiceId, Vec<OutputStanding>>;
 /// The kind of a token.
 pub(super) fn category(token: Option<&Token>) -> Option<Category> {
     token.map(|token| token.category)
-}
-
-/// A target by observation: late if the transaction was first seen after the expiry, or the invoice is withdrawn.
-pub(super) fn target_of(record: &InvoiceRecord, output: u16, ambiguous: bool, seen: &FirstSeen) -> Target {
-    let cancelled = matches!(record.state.phase, Phase::Cancelled { .. });
-    Target {
-        invoice: record.invoice.id,
-        output,
-        late: cancelled || seen.at > record.invoice.expires,
-        ambiguous,
-        via: None,
-    }
 }

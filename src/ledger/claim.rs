@@ -29,7 +29,7 @@ impl<V: View> Scribe<'_, V> {
                 self.get::<Claims>(&(txid, *id))?.is_some_and(|claim| claim.state == ClaimState::Open),
             );
         }
-        let assignment = match judge(self, self.rules, *id, transactions, self.now())? {
+        let assignment = match judge(self, self.rules, *id, transactions, &self.at)? {
             Judgement::Refused(refusal) => return Ok(Claimed::Refused(refusal)),
             Judgement::AlreadyCredited => return Ok(Claimed::AlreadyCredited),
             Judgement::Fits(assignment) => assignment,

@@ -31,7 +31,8 @@ impl<V: View> Scribe<'_, V> {
             return Ok(Created::Shared { index: *index });
         }
 
-        let invoice = Invoice::register(draft, id, merchant, self.now(), self.order);
+        // The one place where shown times and deadline of an invoice are computed, from one reading.
+        let invoice = Invoice::register(draft, id, merchant, &self.at, self.order);
         self.watch(&invoice)?;
         if let Some(idempotency) = idempotency {
             let merchant = invoice.merchant.clone();
@@ -116,6 +117,7 @@ impl<V: View> Scribe<'_, V> {
                 merchant: invoice.merchant.clone(),
                 first: self.order,
                 since: invoice.created,
+                node_time: invoice.node_time,
                 released: false,
                 taken: Vec::new(),
             });
@@ -131,7 +133,7 @@ impl<V: View> Scribe<'_, V> {
             self.put::<Ever>((kind, invoice.registered, number), invoice.id);
         }
         if let Some(retention) = self.rules.retention {
-            let until = invoice.expires.after(self.rules.late_window).after(retention);
+            let until = invoice.deadline.after(self.rules.late_window).after(retention);
             self.put::<Retirements>((until, invoice.id), ());
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::tables::UnassignedReason;
 use crate::{
     bch::{OutPoint, Txid},
     invoice::{InvoiceId, Merchant, Statement, Timestamp},
@@ -129,7 +130,7 @@ pub struct Event {
     pub seq: u64,
     /// What happened.
     pub kind: EventKind,
-    /// When, by the ledger's time.
+    /// When, by the wall clock.
     pub at: Timestamp,
     /// Whose it is.
     pub merchant: Merchant,
@@ -155,6 +156,8 @@ pub enum Subject {
         outpoint: OutPoint,
         /// What it carries, in satoshis.
         satoshis: u64,
+        /// Why no invoice got it, where that is known.
+        reason: Option<UnassignedReason>,
     },
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     bch::{ProofScore, Txid},
-    invoice::{Credit, CreditState, InvoiceId, Timestamp, Via, ZeroConf},
+    invoice::{Credit, CreditState, Elapsed, InvoiceId, Via, ZeroConf, held_since},
 };
 
 /// What becomes of an invoice's credits when the state of some changes.
@@ -70,7 +70,7 @@ impl<V: View> Scribe<'_, V> {
             credit.held_since = Some(self.now());
         }
         // Who meets it knows nothing of what was said against it since it was held.
-        let watched = credit.held_since.unwrap_or(credit.first_seen);
+        let watched = held_since(&credit);
         self.move_watched(credit, state, asked, watched, touched)
     }
 
@@ -80,7 +80,7 @@ impl<V: View> Scribe<'_, V> {
         mut credit: Credit,
         state: CreditState,
         asked: Option<ZeroConf>,
-        watched: Timestamp,
+        watched: Elapsed,
         touched: &mut BTreeMap<InvoiceId, Turn>,
     ) -> Result<(), ReadError> {
         let (was, is) = (credit.state, held_back(&credit, state, asked, watched));
@@ -99,7 +99,7 @@ impl<V: View> Scribe<'_, V> {
                 let waited = was == CreditState::Held;
                 credit.via = if credit.via == Via::Mempool && !waited { Via::Block } else { credit.via };
             }
-            credit.live_since.get_or_insert(self.now());
+            credit.live_since.get_or_insert(self.at.wall);
         }
         if let Some(asked) = asked {
             let wait = (asked.waits_until(&credit), credit.outpoint);
@@ -129,16 +129,16 @@ impl<V: View> Scribe<'_, V> {
         self.refresh_begun(txid, touched)
     }
 
-    /// Lets those of these transactions count whose wait was over by then, and that are safe enough. The others wait for a
-    /// better score, or for a block.
-    pub(super) fn end_waits(&mut self, txids: &[Txid], until: Timestamp) -> Result<(), ReadError> {
-        for txid in txids {
+    /// Lets those of these transactions count whose wait was over by the moment they were watched up to, and that are
+    /// safe enough. The others wait for a better score, or for a block.
+    pub(super) fn end_waits(&mut self, watched: &[(Txid, Elapsed)]) -> Result<(), ReadError> {
+        for (txid, until) in watched {
             let Some(record) = self.get::<Transactions>(txid)? else { continue };
             let mut touched = BTreeMap::new();
             for credit in self.credits_in(*txid, record.outputs)? {
                 if credit.state == CreditState::Held {
                     let asked = self.invoice(&credit.invoice)?.and_then(|record| record.invoice.zero_conf);
-                    self.move_watched(credit, CreditState::Mempool, asked, until, &mut touched)?;
+                    self.move_watched(credit, CreditState::Mempool, asked, *until, &mut touched)?;
                 }
             }
             self.refresh_begun(*txid, touched)?;
@@ -159,12 +159,7 @@ impl<V: View> Scribe<'_, V> {
 
 /// The state of a credit whose transaction is in this one, with what its invoice asks, where the node was watched up to
 /// some time.
-fn held_back(
-    credit: &Credit,
-    state: CreditState,
-    asked: Option<ZeroConf>,
-    watched: Timestamp,
-) -> CreditState {
+fn held_back(credit: &Credit, state: CreditState, asked: Option<ZeroConf>, watched: Elapsed) -> CreditState {
     let counts = credit.state.is_live();
     match (state, asked) {
         (CreditState::Mempool, Some(asked)) if !counts && !asked.is_met_by(credit, watched) => {

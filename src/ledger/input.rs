@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bch::{BlockHash, OutPoint, ProofScore, ScriptHash, Transaction, Txid},
-    invoice::{Draft, FirstSeen, InvoiceId, Merchant, PayerNote, Statement, Timestamp, Via},
+    invoice::{Draft, Elapsed, FirstSeen, InvoiceId, Merchant, PayerNote, Reading, Statement, Via},
 };
 
 /// The rules that an operator can set. They are the same for a whole run.
@@ -25,6 +25,9 @@ pub struct Rules {
     /// How many open claims of others an invoice can have when a submission comes. One submission claims all its
     /// transactions or none, so there can be more for a while: by those of one submission less one.
     pub most_open_claims: u32,
+    /// Whether the network finds blocks by itself, so that their times prove how far time has come. What cannot be
+    /// undone waits for that proof.
+    pub mines_by_itself: bool,
 }
 
 impl Rules {
@@ -42,6 +45,7 @@ impl Default for Rules {
             retention: None,
             shared_outputs: SharedOutputs::Flag,
             most_open_claims: 16,
+            mines_by_itself: false,
         }
     }
 }
@@ -58,8 +62,8 @@ pub enum SharedOutputs {
 /// Something that happened, and when.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// The wall clock of whoever sends it. The ledger's own time never runs back.
-    pub at: Timestamp,
+    /// All clocks, read once by the sender.
+    pub at: Reading,
     /// What happened.
     pub action: Action,
 }
@@ -134,10 +138,8 @@ pub enum Action {
     /// The node was asked for its double spend proofs, whom they concern was told, and these transactions were in its
     /// mempool: what is held of them waits no longer than until then.
     Watched {
-        /// They.
-        txids: Vec<Txid>,
-        /// When the node was asked.
-        until: Timestamp,
+        /// Each with the moment up to which it was watched, in elapsed time without leaps (`Reading::watched`).
+        until: Vec<(Txid, Elapsed)>,
     },
     /// Our walk of the chain begins here.
     Anchor {
@@ -145,6 +147,8 @@ pub enum Action {
         height: u32,
         /// Its hash.
         hash: BlockHash,
+        /// The miner's word for when it was found, in seconds since 1970.
+        time_s: u32,
     },
     /// A part of a block that is about to be connected. Parts can be repeated. Of one that makes very much work only a
     /// beginning is applied, see [`Outcome::Part`].
@@ -176,6 +180,8 @@ pub enum Action {
     Tick {
         /// Whether what the node had to say is known up to now, so that expiries can be judged.
         judge_expiry: bool,
+        /// Whether the wall clock is known to be wrong. No deadline is judged then.
+        clock_wrong: bool,
     },
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     bch::{OutPoint, Output, ScriptHash, Transaction, Txid},
     invoice::{
-        Invoice, InvoiceId, Level, Mismatch, Phase, RequiredOutput, Timestamp, assign_beside_credits,
+        Invoice, InvoiceId, Level, Mismatch, Phase, Reading, RequiredOutput, assign_beside_credits,
         assign_exactly,
     },
 };
@@ -66,11 +66,12 @@ pub fn judge<V: View>(
     rules: &Rules,
     id: InvoiceId,
     submitted: &[Submitted],
-    now: Timestamp,
+    now: &Reading,
 ) -> Result<Judgement, ReadError> {
     let refused = |refusal| Ok(Judgement::Refused(refusal));
     let Some(record) = Reads::<Invoices>::get(view, &id)? else { return refused(Refusal::NoSuchInvoice) };
-    let now = Reads::<Counters>::get(view, &())?.unwrap_or_default().now.max(now);
+    let reached = Reads::<Counters>::get(view, &())?.unwrap_or_default().now;
+    let now = Reading { elapsed: now.elapsed.max(reached), ..*now };
     let required = &record.invoice.outputs;
 
     let (mut left, mut brings_more) = (Vec::with_capacity(submitted.len()), false);
@@ -108,7 +109,7 @@ pub fn judge<V: View>(
         Level::Held => return refused(Refusal::Held),
         Level::Paid | Level::Confirmed => return refused(Refusal::Paid),
     }
-    if now > record.invoice.expires.after(rules.submission_grace) {
+    if record.invoice.is_over(&now, rules.submission_grace) {
         return refused(Refusal::Expired);
     }
     if let Phase::Cancelled { .. } = record.state.phase {

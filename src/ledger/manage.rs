@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     EventKind, Managed, ReadError, View,
-    candidates::{category, target_of},
+    candidates::category,
     observe::credit_state,
     scribe::Scribe,
     settle::Change,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, ScriptHash, Token},
-    invoice::{Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Merchant, Phase, Risk, Sighting, Via},
+    invoice::{Credit, CreditState, DoubleSpend, InvoiceId, Merchant, Phase, Risk, Via},
 };
 
 impl<V: View> Scribe<'_, V> {
@@ -70,7 +70,7 @@ impl<V: View> Scribe<'_, V> {
         let beside = self.credits_in(outpoint.txid, transaction.outputs)?;
         let score = beside.iter().find_map(|credit| credit.risk.score);
         let double_spend = self.danger_to(outpoint.txid)?;
-        let late = target_of(&record, output, false, &payment.first_seen).late;
+        let late = self.target_of(&record, output, false, &payment.first_seen).late;
         let credit = Credit {
             outpoint,
             invoice: id,
@@ -82,7 +82,7 @@ impl<V: View> Scribe<'_, V> {
             via: Via::Mempool,
             late,
             ambiguous: false,
-            first_seen: payment.first_seen.at,
+            first_seen: payment.first_seen.shown,
             held_since: None,
             live_since: None,
             risk: Risk { score, double_spend },
@@ -107,11 +107,11 @@ impl<V: View> Scribe<'_, V> {
         let Some(output) = self.output_for(to, credit.satoshis, credit.token.as_ref())? else {
             return Ok(Managed::NothingLikeIt);
         };
-        let seen = FirstSeen { sighting: Sighting::Order(self.order), at: credit.first_seen };
-        let late = target_of(to, output, false, &seen).late;
-        let state = self.get::<Transactions>(&txid)?.map(|record| credit_state(&record, self.tip_height()));
-        let state =
-            state.ok_or_else(|| ReadError(format!("transaction {txid} has credits and no record")))?;
+        let record = self.get::<Transactions>(&txid)?;
+        let record =
+            record.ok_or_else(|| ReadError(format!("transaction {txid} has credits and no record")))?;
+        let late = record.first_seen.is_some_and(|seen| self.target_of(to, output, false, &seen).late);
+        let state = credit_state(&record, self.tip_height());
         // For the invoice that it leaves it is as good as lost; the other one may ask something else of it.
         self.move_credit(credit.clone(), CreditState::Lost, &mut BTreeMap::new())?;
         self.remove::<CreditsOf>((from, credit.ordinal));

@@ -116,12 +116,12 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
             scribe.appraise(txid, score)?;
             Outcome::Done
         }
-        Action::Watched { txids, until } => {
-            scribe.end_waits(&txids, until)?;
+        Action::Watched { until } => {
+            scribe.end_waits(&until)?;
             Outcome::Done
         }
-        Action::Anchor { height, hash } => {
-            scribe.anchor(height, hash)?;
+        Action::Anchor { height, hash, time_s } => {
+            scribe.anchor(height, hash, time_s)?;
             Outcome::Done
         }
         Action::BlockPart { hash, height, time_s, transactions } => {
@@ -135,8 +135,8 @@ pub fn apply<V: View>(view: &V, rules: &Rules, input: Input) -> Result<Applied, 
             scribe.disconnect_block(hash, height)?;
             Outcome::Done
         }
-        Action::Tick { judge_expiry } => {
-            scribe.tick(judge_expiry)?;
+        Action::Tick { judge_expiry, clock_wrong } => {
+            scribe.tick(judge_expiry, clock_wrong)?;
             Outcome::Done
         }
     };

@@ -9,12 +9,13 @@ use super::{
     settle::Change,
     tables::{
         BlockTransactions, ClaimState, Claims, Credits, Invoices, Maturing, OpenClaims, Place, Scripts,
-        Spends, TransactionRecord, Transactions, Unassigned, UnassignedOf, UnassignedPayment, Unconfirmed,
+        Spends, TransactionRecord, Transactions, Unassigned, UnassignedOf, UnassignedPayment,
+        UnassignedReason, Unconfirmed,
     },
 };
 use crate::{
     bch::{OutPoint, Output, Transaction, Txid},
-    invoice::{Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Risk, Via},
+    invoice::{Age, Credit, CreditState, DoubleSpend, FirstSeen, InvoiceId, Risk, Via},
 };
 
 /// A coinbase can be spent in the block that is this far above its own, and counts from there.
@@ -47,7 +48,7 @@ impl<V: View> Scribe<'_, V> {
             } else if self.get::<Unassigned>(&tx.outpoint(vout))?.is_some() {
                 unassigned.insert(vout);
             } else if let Some(script) = self.get::<Scripts>(&output.script_hash)?
-                && script.was_asked_before(&seen)
+                && script.age_of(&seen) != Age::Older
             {
                 free.insert(vout, output, &script);
             }
@@ -298,7 +299,7 @@ impl<V: View> Scribe<'_, V> {
             via: target.via.unwrap_or(met),
             late: target.late,
             ambiguous: target.ambiguous,
-            first_seen: seen.at,
+            first_seen: seen.shown,
             held_since: None,
             live_since: None,
             risk: Risk::default(),
@@ -316,6 +317,9 @@ impl<V: View> Scribe<'_, V> {
     ) -> Result<(), ReadError> {
         let outpoint = tx.outpoint(vout);
         let Some(script) = self.get::<Scripts>(&output.script_hash)? else { return Ok(()) };
+        let doubtful =
+            script.age_of(&first_seen) == Age::Doubtful || self.is_in_doubt(&script, output, &first_seen)?;
+        let reason = doubtful.then_some(UnassignedReason::MayBeOlder);
         let ordinal = self.next_ordinal();
         let payment = UnassignedPayment {
             merchant: script.merchant.clone(),
@@ -324,10 +328,11 @@ impl<V: View> Scribe<'_, V> {
             token: output.token.clone(),
             first_seen,
             ordinal,
+            reason,
         };
         self.put::<Unassigned>(outpoint, payment);
         self.put::<UnassignedOf>((script.merchant.clone(), ordinal), outpoint);
-        self.tell_unassigned(script.merchant, outpoint, output.satoshis);
+        self.tell_unassigned(script.merchant, outpoint, output.satoshis, reason);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bch::{OutPoint, Txid},
-    invoice::{Credit, Invoice, InvoiceId, Level, Merchant, Paid, Statement, Timestamp},
+    invoice::{Credit, Invoice, InvoiceId, Level, Merchant, Paid, Reading, Statement},
 };
 
 /// An invoice as it stands now, with at most [`Statement::MOST_CREDITS`] of its credits. Reads no more than these.
@@ -21,7 +21,7 @@ use crate::{
 /// [`ReadError`] if the view could not be read.
 pub fn statement<V: View>(view: &V, id: InvoiceId) -> Result<Option<Statement>, ReadError> {
     let rules = Rules::default();
-    let scribe = Scribe::begin(view, &rules, Timestamp::default())?;
+    let scribe = Scribe::begin(view, &rules, Reading::default())?;
     match scribe.invoice(&id)? {
         Some(record) => scribe.statement(&record).map(Some),
         None => Ok(None),
@@ -158,10 +158,7 @@ pub fn each_open_or_paid<V: View>(
     while let Some(first) = from {
         let page = Reads::<Invoices>::range(view, first..=last, PAGE)?;
         let whole = page.len() == PAGE;
-        from = page.last().filter(|_| whole).and_then(|(id, _)| {
-            let next = u128::from_be_bytes(*id.as_bytes()).checked_add(1)?;
-            Some(InvoiceId::from_bytes(next.to_be_bytes()))
-        });
+        from = page.last().filter(|_| whole).and_then(|(id, _)| id.following());
         for (_, record) in
             page.iter().filter(|(_, record)| !record.state.archived || record.state.level > Level::Unpaid)
         {

@@ -1,17 +1,18 @@
 //! One input's work in progress.
 
-use std::{cell::Cell, collections::BTreeMap, ops::RangeInclusive};
+use std::{cell::Cell, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use super::{
     Changes, Event, EventKind, Holds, ReadError, Reads, Rules, Subject, Table, View,
     tables::{
         Claims, Counters, Credits, CreditsOf, Events, EventsOf, InvoiceRecord, Invoices, Meta, Records,
+        UnassignedReason,
     },
     view::{get_over, last_over, range_over},
 };
 use crate::{
     bch::{OutPoint, Txid},
-    invoice::{Credit, InvoiceId, Merchant, Order, Paid, Statement, Timestamp},
+    invoice::{Credit, Elapsed, InvoiceId, Merchant, Order, Paid, Reading, Statement},
 };
 
 /// Reads through its own changes, counts, and writes events.
@@ -26,6 +27,10 @@ pub(super) struct Scribe<'a, V> {
     paid: BTreeMap<InvoiceId, Option<Paid>>,
     begun: Meta,
     pub(super) meta: Meta,
+    /// All clocks at this input; elapsed time as the ledger has it.
+    pub(super) at: Reading,
+    /// Whether the clocks are to be kept although nothing else changed.
+    pub(super) keep_time: bool,
     /// The number that this input gets if it changes anything.
     pub(super) order: Order,
 }
@@ -37,17 +42,22 @@ impl<V> Scribe<'_, V> {
 }
 
 impl<'a, V: View> Scribe<'a, V> {
-    pub(super) fn begin(view: &'a V, rules: &'a Rules, at: Timestamp) -> Result<Self, ReadError> {
+    pub(super) fn begin(view: &'a V, rules: &'a Rules, at: Reading) -> Result<Self, ReadError> {
         let begun = Reads::<Counters>::get(view, &())?.unwrap_or_default();
-        let meta = Meta { now: begun.now.max(at), ..begun };
+        let at = Reading { elapsed: begun.now.max(at.elapsed), ..at };
+        // Before the node has answered, its clock is known from before.
+        let node = at.node.or(begun.node.map(|node| node.after(at.elapsed.since(begun.now))));
+        let meta = Meta { now: at.elapsed, wall: Some(at.wall), node, ..begun };
         let (changes, paid, order) = (Changes::default(), BTreeMap::new(), Order(meta.order.0 + 1));
-        Ok(Self { view, rules, changes, work: Cell::new(0), paid, order, begun, meta })
+        let (work, keep_time) = (Cell::new(0), false);
+        Ok(Self { view, rules, changes, work, paid, order, begun, meta, at, keep_time })
     }
 
     /// What changed. An input that changes nothing leaves no trace, not even in the counters.
     pub(super) fn finish(mut self) -> Changes {
-        let time_alone_passed = Meta { now: self.begun.now, ..self.meta } == self.begun;
-        if !(self.changes.is_empty() && time_alone_passed) {
+        let Meta { now, wall, node, .. } = self.begun;
+        let time_alone_passed = Meta { now, wall, node, ..self.meta } == self.begun;
+        if self.keep_time || !(self.changes.is_empty() && time_alone_passed) {
             self.meta.order = self.order;
             self.changes.counters.insert((), Some(self.meta));
         }
@@ -59,8 +69,16 @@ impl<'a, V: View> Scribe<'a, V> {
         self.work.get()
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// Elapsed time.
+    pub(super) fn now(&self) -> Elapsed {
         self.meta.now
+    }
+
+    /// How far the wall clock was moved against elapsed time since the last input that was written.
+    pub(super) fn slip(&self) -> Duration {
+        let Some(wall) = self.begun.wall else { return Duration::ZERO };
+        let expected = wall.after(self.now().since(self.begun.now));
+        self.at.wall.apart(expected)
     }
 
     pub(super) fn tip_height(&self) -> Option<u32> {
@@ -251,14 +269,20 @@ impl<'a, V: View> Scribe<'a, V> {
     }
 
     /// Writes the event of a payment that belongs to no invoice.
-    pub(super) fn tell_unassigned(&mut self, merchant: Merchant, outpoint: OutPoint, satoshis: u64) {
-        let subject = Subject::Unassigned { outpoint, satoshis };
+    pub(super) fn tell_unassigned(
+        &mut self,
+        merchant: Merchant,
+        outpoint: OutPoint,
+        satoshis: u64,
+        reason: Option<UnassignedReason>,
+    ) {
+        let subject = Subject::Unassigned { outpoint, satoshis, reason };
         self.append(EventKind::PaymentUnassigned, merchant, Some(outpoint.txid), subject);
     }
 
     fn append(&mut self, kind: EventKind, merchant: Merchant, txid: Option<Txid>, subject: Subject) -> u64 {
         self.meta.seq += 1;
-        let event = Event { seq: self.meta.seq, kind, at: self.now(), merchant, txid, subject };
+        let event = Event { seq: self.meta.seq, kind, at: self.at.wall, merchant, txid, subject };
         self.put::<Events>(self.meta.seq, event);
         self.meta.seq
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bch::{ScriptHash, Txid},
-    invoice::{DoubleSpend, InvoiceId, Level, MOST_NAMED, Order, Paid, Phase, Timestamp},
+    invoice::{DoubleSpend, Elapsed, InvoiceId, Level, MOST_NAMED, Order, Paid, Phase},
 };
 
 /// How many events of an invoice are looked through for what it was told of double spends already.
@@ -281,7 +281,7 @@ fn exposure(record: &InvoiceRecord) -> Option<Window> {
 }
 
 /// When the late window of an invoice ends, once it has begun and until that was noticed.
-pub(super) fn late_end(record: &InvoiceRecord, rules: &Rules) -> Option<Timestamp> {
+pub(super) fn late_end(record: &InvoiceRecord, rules: &Rules) -> Option<Elapsed> {
     match record.state.phase {
         Phase::Expired { at } | Phase::Cancelled { at } if !record.state.archived => {
             Some(at.after(rules.late_window))
@@ -291,7 +291,7 @@ pub(super) fn late_end(record: &InvoiceRecord, rules: &Rules) -> Option<Timestam
 }
 
 /// When an invoice expires, if it can.
-fn expiry(record: &InvoiceRecord) -> Option<Timestamp> {
+fn expiry(record: &InvoiceRecord) -> Option<Elapsed> {
     let waits = record.state.phase == Phase::Open && record.state.level == Level::Unpaid;
-    waits.then_some(record.invoice.expires)
+    waits.then_some(record.invoice.deadline)
 }

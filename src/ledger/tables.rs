@@ -13,8 +13,8 @@ use super::Event;
 use crate::{
     bch::{BlockHash, OutPoint, ScriptHash, Token, Txid},
     invoice::{
-        Credit, FirstSeen, Invoice, InvoiceId, InvoiceState, Merchant, Order, Paid, PayerNote, Sighting,
-        Timestamp, Via,
+        Age, Credit, Elapsed, FirstSeen, Invoice, InvoiceId, InvoiceState, Merchant, NodeTime, Order, Paid,
+        PayerNote, Timestamp, Via,
     },
 };
 
@@ -50,7 +50,7 @@ macro_rules! with_tables {
             /// Submissions: which output of a transaction is reserved for which required output.
             Claims, claims: (Txid, InvoiceId) => Claim;
             /// Open claims by the moment they are given up.
-            OpenClaims, open_claims: (Timestamp, Txid, InvoiceId) => ();
+            OpenClaims, open_claims: (Elapsed, Txid, InvoiceId) => ();
             /// Every script that was ever asked for.
             Scripts, scripts: ScriptHash => ScriptRecord;
             /// What live invoices ask for exactly, the oldest registration first.
@@ -60,13 +60,13 @@ macro_rules! with_tables {
             /// Which invoices ever asked for a script and kind of token.
             Ever, ever: (Ask, Order, u16) => InvoiceId;
             /// Held credits by the moment that their wait is over.
-            Held, held: (Timestamp, OutPoint) => ();
-            /// Open invoices by their expiry.
-            Expiries, expiries: (Timestamp, InvoiceId) => ();
+            Held, held: (Elapsed, OutPoint) => ();
+            /// Open invoices by their deadline.
+            Expiries, expiries: (Elapsed, InvoiceId) => ();
             /// Expired and cancelled invoices by the end of their late window.
-            LateEnds, late_ends: (Timestamp, InvoiceId) => ();
+            LateEnds, late_ends: (Elapsed, InvoiceId) => ();
             /// Archived invoices by the moment that nothing but their script finds them any more.
-            Retirements, retirements: (Timestamp, InvoiceId) => ();
+            Retirements, retirements: (Elapsed, InvoiceId) => ();
             /// Invoices that are settled in blocks, and wait for more of them.
             Awaiting, awaiting: InvoiceId => ();
             /// Coinbases by the height that makes them spendable.
@@ -82,7 +82,7 @@ macro_rules! with_tables {
             /// Answers to creations that may be asked again.
             Idempotency, idempotency: (Merchant, String) => IdempotencyRecord;
             /// The same by the moment they are forgotten.
-            IdempotencyEnds, idempotency_ends: (Timestamp, Merchant, String) => ();
+            IdempotencyEnds, idempotency_ends: (Elapsed, Merchant, String) => ();
             /// The node's chain as far as we walked it, by height.
             Chain, chain: u32 => BlockHash;
             /// Every block we met, on the chain or not any more.
@@ -256,8 +256,8 @@ pub struct Claim {
     pub note: PayerNote,
     /// How it came.
     pub via: Via,
-    /// When.
-    pub claimed: Timestamp,
+    /// When, in elapsed time.
+    pub claimed: Elapsed,
     /// Where it is in its life.
     pub state: ClaimState,
 }
@@ -270,12 +270,14 @@ pub struct ScriptRecord {
     pub merchant: Merchant,
     /// When it was first asked for: what came before is no business of ours.
     pub first: Order,
-    /// The same as a moment.
+    /// What the wall clock showed then.
     pub since: Timestamp,
     /// Whether the operator released it: the next one who asks becomes its owner.
     pub released: bool,
     /// The inputs with which it got another owner, in order.
     pub taken: Vec<Order>,
+    /// What the node's clock showed then, if that was known.
+    pub node_time: Option<NodeTime>,
 }
 
 impl ScriptRecord {
@@ -301,11 +303,8 @@ impl ScriptRecord {
     }
 
     /// Whether a transaction came after the script was first asked for.
-    pub fn was_asked_before(&self, seen: &FirstSeen) -> bool {
-        match seen.sighting {
-            Sighting::Order(order) | Sighting::Block(order) => order >= self.first,
-            Sighting::MempoolTime(secs) => secs >= self.since.secs(),
-        }
+    pub fn age_of(&self, seen: &FirstSeen) -> Age {
+        seen.age(self.first, self.node_time, self.since)
     }
 }
 
@@ -377,6 +376,24 @@ pub struct UnassignedPayment {
     pub first_seen: FirstSeen,
     /// Its place in the order of crediting.
     pub ordinal: u64,
+    /// Why no invoice got it, where that is more than that none asks for such a payment.
+    pub reason: Option<UnassignedReason>,
+}
+
+/// Why no invoice got a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnassignedReason {
+    /// By the node's clock it came up to two minutes before the invoice, and nothing else tells.
+    MayBeOlder,
+}
+
+impl UnassignedReason {
+    /// The word of the JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MayBeOlder => "may_be_older",
+        }
+    }
 }
 
 /// A creation that may be asked again.
@@ -396,6 +413,9 @@ pub struct BlockRecord {
     pub height: u32,
     /// The input that brought its first part, when it was met first.
     pub begun: Order,
+    /// The miner's word for when it was found, in seconds since 1970; `None` in the records of programs that did not
+    /// keep it.
+    pub time_s: Option<u32>,
 }
 
 /// The counters, and the end of the chain.
@@ -407,8 +427,12 @@ pub struct Meta {
     pub ordinal: u64,
     /// The number of the last event.
     pub seq: u64,
-    /// The ledger's time: it never runs back.
-    pub now: Timestamp,
+    /// Elapsed time at the last input: it never runs back.
+    pub now: Elapsed,
+    /// What the wall clock showed at the last input; `None` in the record of a program that did not keep it.
+    pub wall: Option<Timestamp>,
+    /// What the node's clock showed at the last input, if that was known.
+    pub node: Option<NodeTime>,
     /// The end of the chain as far as we walked it.
     pub tip: Option<(u32, BlockHash)>,
     /// The block of which some parts were applied, and which is not connected yet.

@@ -170,7 +170,7 @@ use super::{
 };
 use crate::{
     bch::{BlockHash, OutPoint, ScriptHash, Txid},
-    invoice::{Credit, InvoiceId, Merchant, Order, Timestamp},
+    invoice::{Credit, Elapsed, InvoiceId, Merchant, Order},
 };
 with_tables!(define_memory);
 

@@ -194,6 +194,9 @@ pub struct NetworkInfo {
     pub protocol_version: u32,
     /// How many peers.
     pub connections: u32,
+    /// How far the clocks of its peers are ahead of its own, in seconds, in the middle of them; 0 as long as fewer than
+    /// five told it.
+    pub time_offset_s: i64,
     /// The least fee that is relayed, in satoshis per 1000 bytes.
     pub relay_fee_satoshis_per_kb: u64,
     /// What the node warns of; usually empty.

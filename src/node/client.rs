@@ -1,10 +1,12 @@
 //! One worker's client: made anew when the node has a new cookie.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoincore_rpc::{Client, jsonrpc};
 
 use super::call::{Reply, Request};
+use super::clock::NodeClock;
 use super::credentials::{Auth, Secret};
 use super::error::NodeError;
 use super::transport::{Address, HttpTransport};
@@ -17,6 +19,7 @@ pub(super) struct Connect {
     pub(super) auth: Auth,
     pub(super) timeout: Duration,
     pub(super) reply_limit: usize,
+    pub(super) clock: Arc<NodeClock>,
 }
 
 /// A client and how to make another. Each worker has its own, so no two calls share a connection.
@@ -63,9 +66,10 @@ impl NodeClient {
     }
 
     fn make(&self) -> Result<Live, NodeError> {
-        let Connect { address, auth, timeout, reply_limit } = &self.connect;
+        let Connect { address, auth, timeout, reply_limit, clock } = &self.connect;
         let secret = auth.read()?;
-        let transport = HttpTransport::new(address.clone(), secret.clone(), *timeout, *reply_limit);
+        let transport =
+            HttpTransport::new(address.clone(), secret.clone(), *timeout, *reply_limit, clock.clone());
         Ok(Live { client: Client::from_jsonrpc(jsonrpc::Client::with_transport(transport)), secret })
     }
 
@@ -125,6 +129,7 @@ mod tests {
             auth: Auth::Cookie(cookie.clone()),
             timeout: Duration::from_secs(1),
             reply_limit: 1 << 20,
+            clock: Arc::default(),
         };
         let mut client = NodeClient::new(connect.clone());
         let mut printed = format!("{connect:?}");

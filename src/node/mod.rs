@@ -35,11 +35,12 @@
 //!
 //! `call` what can be asked and answered · `error` what can go wrong and whose fault it is · `amount`, `wire`
 //! the node's JSON · `credentials` cookie and password · `transport` one HTTP connection with a deadline ·
-//! `client` one worker's client · `lanes` the budget · `rpc` the pool · `meters` counters · `zmq` signals.
+//! `client` one worker's client · `clock` the node's clock · `lanes` the budget · `rpc` the pool · `meters` counters · `zmq` signals.
 
 mod amount;
 mod call;
 mod client;
+mod clock;
 mod credentials;
 mod error;
 mod lanes;

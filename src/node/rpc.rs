@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::call::{Reply, Request};
 use super::client::{Connect, NodeClient};
+use super::clock::{NodeClock, running};
 use super::credentials::Auth;
 use super::error::{NodeError, StartError};
 use super::lanes::{Lane, Lanes, Taken};
@@ -95,12 +96,14 @@ impl Rpc {
             auth: settings.auth,
             timeout: settings.timeout,
             reply_limit: settings.reply_limit,
+            clock: Arc::default(),
         };
+        let clock = connect.clock.clone();
         let threads = settings.threads.clamp(1, MOST_THREADS);
         let lanes = Arc::new(Lanes::new(threads, settings.submission_queue, settings.follow_queue));
         let meters = Arc::new(Meters::new());
         // Made first: if a thread cannot start, dropping it ends those that have.
-        let handle = Handle { lanes, meters, threads: Mutex::new(Vec::new()) };
+        let handle = Handle { lanes, meters, clock, threads: Mutex::new(Vec::new()) };
         for number in 0..threads {
             let (lanes, meters) = (Arc::clone(&handle.lanes), Arc::clone(&handle.meters));
             let client = NodeClient::new(connect.clone());
@@ -134,6 +137,11 @@ impl Rpc {
             }
             return result;
         }
+    }
+
+    /// What the node's clock shows, in milliseconds since 1970; `None` before its first answer.
+    pub fn node_time_ms(&self) -> Option<u64> {
+        self.handle.clock.at(running())
     }
 
     /// Stops: what is queued is answered with [`NodeError::Unreachable`], what is in flight comes to its end (within
@@ -172,6 +180,7 @@ impl fmt::Debug for Rpc {
 struct Handle {
     lanes: Arc<Lanes<Job>>,
     meters: Arc<Meters>,
+    clock: Arc<NodeClock>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 

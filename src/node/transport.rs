@@ -6,12 +6,15 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitcoincore_rpc::jsonrpc;
+use chrono::DateTime;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
+use super::clock::{NodeClock, running};
 use super::credentials::Secret;
 use super::error::{StartError, is_exhausted};
 
@@ -109,6 +112,7 @@ pub(super) struct HttpTransport {
     authorization: Secret,
     timeout: Duration,
     reply_limit: usize,
+    clock: Arc<NodeClock>,
     idle: Mutex<Option<Idle>>,
 }
 
@@ -135,8 +139,9 @@ impl HttpTransport {
         authorization: Secret,
         timeout: Duration,
         reply_limit: usize,
+        clock: Arc<NodeClock>,
     ) -> Self {
-        Self { address, authorization, timeout, reply_limit, idle: Mutex::new(None) }
+        Self { address, authorization, timeout, reply_limit, clock, idle: Mutex::new(None) }
     }
 
     fn call<R: DeserializeOwned>(
@@ -210,6 +215,7 @@ impl HttpTransport {
 
     fn read(&self, stream: &mut TcpStream, deadline: Instant) -> Result<HttpReply, Lost> {
         let mut buffer = Vec::with_capacity(4096);
+        let asked = running();
         let head_end = loop {
             if let Some(at) = find_head_end(&buffer) {
                 break at;
@@ -227,7 +233,9 @@ impl HttpTransport {
                 }
             }
         };
-        self.read_body(stream, buffer, head_end, deadline).map_err(|error| Lost { error, silent: false })
+        let came = running();
+        self.read_body(stream, buffer, head_end, deadline, (asked, came))
+            .map_err(|error| Lost { error, silent: false })
     }
 
     fn read_body(
@@ -236,9 +244,13 @@ impl HttpTransport {
         mut buffer: Vec<u8>,
         head_end: usize,
         deadline: Instant,
+        (asked, came): (Duration, Duration),
     ) -> Result<HttpReply, TransportError> {
         let mut body = buffer.split_off(head_end);
         let head = Head::parse(&buffer)?;
+        if let Some(date_s) = head.date_s {
+            self.clock.note(date_s, asked, came);
+        }
         let length = head.length.unwrap_or(usize::MAX);
         if head.length.is_some_and(|length| length > self.reply_limit) {
             return Err(TransportError::TooLarge);
@@ -371,6 +383,8 @@ struct Head {
     status: u16,
     length: Option<usize>,
     keep: bool,
+    /// When it was answered, by the node's clock, in seconds since 1970.
+    date_s: Option<u64>,
 }
 
 impl Head {
@@ -383,7 +397,7 @@ impl Head {
             return Err(TransportError::Garbled);
         }
         let status = rest.get(..3).and_then(|digits| digits.parse().ok()).ok_or(TransportError::Garbled)?;
-        let mut head = Self { status, length: None, keep: version == "HTTP/1.1" };
+        let mut head = Self { status, length: None, keep: version == "HTTP/1.1", date_s: None };
         for line in lines {
             let Some((name, value)) = line.split_once(':') else { continue };
             let value = value.trim();
@@ -394,6 +408,9 @@ impl Head {
                 return Err(TransportError::Garbled);
             } else if name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close") {
                 head.keep = false;
+            } else if name.eq_ignore_ascii_case("date") {
+                let date = DateTime::parse_from_rfc2822(value).ok();
+                head.date_s = date.and_then(|date| u64::try_from(date.timestamp()).ok());
             }
         }
         Ok(head)
@@ -432,6 +449,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!((head.status, head.length, head.keep), (500, Some(12), false));
+        assert_eq!(head.date_s, None);
+        for (date, date_s) in [("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)), ("today", None)] {
+            let head = Head::parse(format!("HTTP/1.1 200 OK\r\nDate: {date}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(head.date_s, date_s, "{date}");
+        }
         let bad: [&[u8]; 7] = [
             b"\r\n\r\n",
             b"HTTP/2 200\r\n\r\n",

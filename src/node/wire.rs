@@ -259,6 +259,8 @@ struct WireNetworkInfo {
     version: u64,
     subversion: String,
     protocolversion: u32,
+    #[serde(default)]
+    timeoffset: i64,
     connections: u32,
     relayfee: Satoshis,
     #[serde(default)]
@@ -272,6 +274,7 @@ impl From<WireNetworkInfo> for NetworkInfo {
             subversion: wire.subversion,
             protocol_version: wire.protocolversion,
             connections: wire.connections,
+            time_offset_s: wire.timeoffset,
             relay_fee_satoshis_per_kb: wire.relayfee.0,
             warnings: wire.warnings,
         }

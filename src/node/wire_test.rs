@@ -1,5 +1,7 @@
 //! Requests and replies, against what a node of release 28.0.1 has answered.
 
+use std::sync::Arc;
+
 use super::super::credentials::Auth;
 use super::super::stub::Stub;
 use super::super::transport::{Address, HttpTransport};
@@ -17,7 +19,7 @@ fn ask(stub: &Stub, request: &Request) -> Result<Reply, NodeError> {
     std::fs::write(&cookie, "__cookie__:0").unwrap();
     let address = Address::parse(&stub.url()).unwrap();
     let secret = Auth::Cookie(cookie).read().unwrap();
-    let transport = HttpTransport::new(address, secret, regtest::wait::PATIENCE, 1 << 20);
+    let transport = HttpTransport::new(address, secret, regtest::wait::PATIENCE, 1 << 20, Arc::default());
     perform(&Client::from_jsonrpc(jsonrpc::Client::with_transport(transport)), request)
 }
 
@@ -78,13 +80,14 @@ fn the_node_describes_itself() {
     };
     assert_eq!(answer(&Request::ChainInfo, chain), Ok(Reply::ChainInfo(expected)));
     let network = r#"{"version":28000100,"subversion":"/Bitcoin Cash Node:28.0.1(EB32.0)/",
-        "protocolversion":70016,"timeoffset":0,"networkactive":true,"connections":3,
+        "protocolversion":70016,"timeoffset":-7,"networkactive":true,"connections":3,
         "networks":[{"name":""}],"relayfee":0.00001000,"excessutxocharge":0.00000000,"warnings":""}"#;
     let expected = NetworkInfo {
         version: 28_000_100,
         subversion: "/Bitcoin Cash Node:28.0.1(EB32.0)/".into(),
         protocol_version: 70_016,
         connections: 3,
+        time_offset_s: -7,
         relay_fee_satoshis_per_kb: 1_000,
         warnings: String::new(),
     };

@@ -11,7 +11,7 @@
 //! | `ScriptHash`, `Ask` | 32, as they stand |
 //! | `OutPoint` | txid (32), index (4, big-endian) |
 //! | `u16`, `u32`, `u64`, `Order` | 2, 4, 8, 8, big-endian |
-//! | `Timestamp` | 8, milliseconds, big-endian |
+//! | `Elapsed` | 8, milliseconds, big-endian |
 //! | `Window` | 1: `00` open, `01` late |
 //! | text (`Merchant`, `String`) | UTF-8 with `00` written as `00 FF`, then `00 00` |
 //!
@@ -51,7 +51,7 @@ use bitcoincash::hashes::Hash as _;
 
 use crate::{
     bch::{BlockHash, OutPoint, ScriptHash, Txid},
-    invoice::{InvoiceId, Merchant, Order, Timestamp},
+    invoice::{Elapsed, InvoiceId, Merchant, Order},
     ledger::tables::{Ask, Window},
 };
 
@@ -140,7 +140,7 @@ as_simpler! {
     OutPoint: (Txid, u32), |outpoint| (outpoint.txid, outpoint.vout),
         |(txid, vout)| Some(Self { txid, vout });
     Order: u64, |order| order.0, |number| Some(Self(number));
-    Timestamp: u64, |time| time.millis(),
+    Elapsed: u64, |time| time.millis(),
         |millis| (millis <= Self::MAX.millis()).then(|| Self::from_millis(millis));
     Merchant: String, |merchant| merchant.name().to_owned(), |name| Some(Self::named(name));
 }

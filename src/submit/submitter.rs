@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{Accepted, Answer, Course, Moment, Step, Submission, SubmitError};
 use crate::{
-    engine::{Engine, Sightings},
+    engine::{Engine, Sightings, running},
     ledger::{Action, Rules, View},
     node::{Lane, Request, Rpc},
 };
@@ -83,8 +83,12 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
     async fn run(&self, mut course: Course) -> Result<Accepted, SubmitError> {
         let mut answer = Answer::Begin;
         loop {
-            let moment =
-                Moment { now: self.engine.now(), order: self.engine.order(), sightings: &self.sightings };
+            let moment = Moment {
+                now: self.engine.now(),
+                order: self.engine.order(),
+                sightings: &self.sightings,
+                covered: self.sightings.coverage().is_current(running()),
+            };
             let step = course.on(answer, &*self.store, moment).map_err(|error| {
                 tracing::error!(%error, "a submission could not be judged");
                 SubmitError::Unavailable
@@ -104,6 +108,7 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
                     tokio::time::sleep(pause).await;
                     Answer::Paused
                 }
+                Step::AwaitPass => Answer::Passed(self.sightings.coverage().pass().await),
                 // A claim can be refused for want of room. What follows a broadcast cannot: it waits.
                 Step::Apply(action) if matches!(*action, Action::Claim(_)) => {
                     Answer::Applied(self.engine.try_apply(*action).await)

@@ -3,6 +3,7 @@
 //!
 //! - `kill`: the daemon is killed at random moments under a stream of payments.
 //! - `node`: the node is restarted under that stream; its mempool is lost; its cookie changes.
+//! - `clocks`: the machine's clock, or the node's, is wrong.
 //! - `chain`: blocks are made invalid, valid again, and parked.
 //! - `signals`: a large block while the daemon is stopped; ports are cut off, connections stall.
 //! - `proofs`: a double spend between two nodes, told by proof.
@@ -13,6 +14,7 @@
 //! seed that is printed; `JPPD_SEED` repeats it.
 
 mod chain;
+mod clocks;
 mod disk;
 mod kill;
 mod node;

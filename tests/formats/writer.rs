@@ -12,8 +12,8 @@ use bitcoincash::{ScriptBuf, consensus};
 use jppd::{
     bch::{Address, Category, FeeRate, Network, Token, Transaction, Txid},
     invoice::{
-        Draft, FirstSeen, InvoiceId, Merchant, PayerNote, Refund, RequiredOutput, Sighting, Timestamp, Via,
-        ZeroConf,
+        Draft, Elapsed, FirstSeen, InvoiceId, Merchant, PayerNote, Reading, Refund, RequiredOutput, Sighting,
+        Timestamp, Via, ZeroConf,
     },
     ledger::{
         self, Action, ClaimRequest, Creation, Idempotency, Input, Observation, Outcome, Reads, Rules,
@@ -29,6 +29,8 @@ use regtest::{
 
 /// A Tuesday in 2023.
 const BEGIN_S: u64 = 1_700_000_000;
+/// The time between two inputs.
+const STEP: Duration = Duration::from_millis(1_001);
 /// The year 2100 begins.
 const NEVER_S: u64 = 4_102_444_800;
 
@@ -59,13 +61,14 @@ impl Writer {
             writer.payer.scan_block(&block.block, block.height);
         }
         let (hash, height) = writer.chain.tip();
-        writer.apply(Action::Anchor { height, hash })?;
+        let time_s = u32::try_from(BEGIN_S)?;
+        writer.apply(Action::Anchor { height, hash, time_s })?;
         Ok(writer)
     }
 
     fn apply(&mut self, action: Action) -> Result<Outcome> {
-        self.now = self.now.after(Duration::from_millis(1_001));
-        let input = Input { at: self.now, action };
+        self.now = self.now.after(STEP);
+        let input = Input { at: Reading::of_wall(self.now), action };
         let applied = ledger::apply(&self.store, &Rules::default(), input)?;
         self.store.commit(&applied.changes)?;
         Ok(applied.outcome)
@@ -91,7 +94,8 @@ impl Writer {
             outputs,
             memo: None,
             merchant_data: None,
-            expires: Timestamp::from_secs(expires),
+            // The input comes a little later than this.
+            lasts: Timestamp::from_secs(expires).since(self.now.after(STEP)),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,
@@ -112,7 +116,8 @@ impl Writer {
 
     fn first_seen(&mut self, txid: Txid) -> Result<FirstSeen> {
         let order = Reads::<Counters>::get(&self.store, &())?.unwrap_or_default().order;
-        let now = FirstSeen { sighting: Sighting::Order(order), at: self.now };
+        let at = Elapsed::from_millis(self.now.millis());
+        let now = FirstSeen { sighting: Sighting::Order(order), at, shown: self.now };
         Ok(*self.seen.entry(txid).or_insert(now))
     }
 
@@ -202,13 +207,13 @@ impl Writer {
         ensure!(matches!(outcome, Outcome::Managed(ledger::Managed::Done(_))), "{outcome:?}");
         self.invoice(&[7_000], BEGIN_S + 60, |_| ())?;
         self.now = Timestamp::from_secs(BEGIN_S + 1_000);
-        self.apply(Action::Tick { judge_expiry: true })?;
+        self.apply(Action::Tick { judge_expiry: true, clock_wrong: false })?;
         let late = self.sign(7_000)?;
         self.observe(&late)?;
         self.mine(vec![late])?;
         self.invoice(&[6_000], BEGIN_S + 1_060, |_| ())?;
         self.now = Timestamp::from_secs(BEGIN_S + 2_000);
-        self.apply(Action::Tick { judge_expiry: true })?;
+        self.apply(Action::Tick { judge_expiry: true, clock_wrong: false })?;
         Ok(())
     }
 
@@ -223,7 +228,7 @@ impl Writer {
             }
         })?;
         self.now = Timestamp::from_secs(BEGIN_S + 4_000);
-        self.apply(Action::Tick { judge_expiry: true })?;
+        self.apply(Action::Tick { judge_expiry: true, clock_wrong: false })?;
 
         // Paid and in the mempool, with too much; held back; and submitted, and not seen yet.
         self.invoice(&[4_000], NEVER_S, |_| ())?;

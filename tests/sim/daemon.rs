@@ -6,17 +6,20 @@
 //! mix. A kill drops all of it but the disk.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Result, ensure};
 use jppd::{
-    engine::{ClockWatch, EngineError, Sightings, Writer, Written},
+    engine::{EngineError, Sightings, Timeline, Writer, Written},
     follow::{self, Meeting, Memory, Pass},
-    invoice::{Order, Timestamp},
-    ledger::{Action, Input, Outcome, Rules},
+    invoice::{NodeTime, Order, Reading},
+    ledger::{
+        Action, Input, Outcome, Reads, Rules,
+        tables::{Counters, Meta},
+    },
     node::{NodeError, Reply, SendOutcome},
     submit,
 };
@@ -41,7 +44,10 @@ pub(crate) const LONGEST_BLIND: u64 = 60_000;
 pub(crate) struct Daemon {
     pub(crate) writer: Writer,
     pub(crate) rules: Arc<Rules>,
-    pub(crate) watch: ClockWatch,
+    pub(crate) timeline: Timeline,
+    /// By how many milliseconds the node's clock is measured wrong, once it is.
+    pub(crate) node_error: i64,
+    pub(crate) node_measured: bool,
     pub(crate) sightings: Arc<Sightings>,
     pub(crate) memory: Arc<Memory>,
     /// The position that is published, and those that a defect holds back until their moment.
@@ -60,6 +66,8 @@ pub(crate) struct Daemon {
     pub(crate) claims_sent: bool,
     pub(crate) meetings: BTreeMap<u32, Meeting>,
     pub(crate) courses: BTreeMap<u32, Run>,
+    /// Submissions that wait for a pass.
+    pub(crate) waiting: BTreeSet<u32>,
     pub(crate) numbers: u32,
 }
 
@@ -105,11 +113,18 @@ impl World {
             ..Rules::default()
         };
         let (writer, order) = Writer::new(&*self.disk, rules.clone())?;
+        let last = Reads::<Counters>::get(&*self.disk, &())?.map(|meta| Meta {
+            node: meta.node.filter(|_| self.defect != Some(Defect::StopBelieved)),
+            ..meta
+        });
+        let node_error = i64::try_from(self.dice.between(0, 1_400))? - 700;
         self.oracle.born(&self.node);
         self.daemon = Some(Daemon {
             writer,
             rules: Arc::new(rules),
-            watch: ClockWatch::new(self.wall(), self.instant()),
+            timeline: Timeline::new(last, self.wall(), self.running(), false),
+            node_error,
+            node_measured: false,
             sightings: Arc::default(),
             memory: Arc::default(),
             order,
@@ -125,8 +140,12 @@ impl World {
             claims_sent: false,
             meetings: BTreeMap::new(),
             courses: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             numbers: 0,
         });
+        if let Some(daemon) = &self.daemon {
+            daemon.sightings.coverage().connected(true);
+        }
         self.tally.count("starts");
         self.say(|| "daemon    starts".to_owned());
         self.inside_after(0, Inside::Pass(0));
@@ -153,16 +172,19 @@ impl World {
             Inside::Answered(who, reply) => self.node_answered(who, reply),
             Inside::Decoded(block) => self.go_on_with_pass(follow::Answer::Decoded(block)),
             Inside::Paused(number) => self.go_on_with_course(number, submit::Answer::Paused),
+            Inside::Passed(number, passed) => {
+                let waits = self.daemon.as_mut().is_some_and(|daemon| daemon.waiting.remove(&number));
+                if waits { self.go_on_with_course(number, submit::Answer::Passed(passed)) } else { Ok(()) }
+            }
             Inside::Gathered => self.gathered(),
             Inside::Commit => self.commit(),
             Inside::Publish => self.publish(),
             Inside::Applied(who, outcome) => self.engine_answered(who, outcome),
             Inside::Pass(number) => self.begin_pass(number),
             Inside::Tick => {
-                let judge = self.defect == Some(Defect::ExpiryUnwatched)
-                    || (self.passed_within(FRESH) && !self.clock_is_doubted());
+                let judge = self.defect == Some(Defect::ExpiryUnwatched) || self.passed_within(FRESH);
                 self.oracle.ticked(self.passed_within(FRESH));
-                self.apply(Actor::Tick, Action::Tick { judge_expiry: judge }, true);
+                self.apply(Actor::Tick, Action::Tick { judge_expiry: judge, clock_wrong: false }, true);
                 if self.defect == Some(Defect::WaitEndedByTheClock) {
                     self.end_waits()?;
                 }
@@ -187,6 +209,9 @@ impl World {
     }
 
     fn node_answered(&mut self, who: Actor, reply: Result<Reply, NodeError>) -> Result<()> {
+        if let (Ok(_), Some(daemon)) = (&reply, &mut self.daemon) {
+            daemon.node_measured = true;
+        }
         match who {
             Actor::Pass => match reply {
                 Ok(reply) => self.go_on_with_pass(follow::Answer::Node(reply)),
@@ -251,14 +276,20 @@ impl World {
 
     // The clock and the order.
 
-    pub(crate) fn believed(&mut self) -> Timestamp {
-        let (wall, instant) = (self.wall(), self.instant());
-        self.daemon.as_mut().map_or(wall, |daemon| daemon.watch.believed(wall, instant))
-    }
-
-    pub(crate) fn clock_is_doubted(&mut self) -> bool {
-        let (wall, instant) = (self.wall(), self.instant());
-        self.daemon.as_mut().is_some_and(|daemon| daemon.watch.is_ahead(wall, instant))
+    /// All clocks, as the daemon reads them.
+    pub(crate) fn reading(&mut self) -> Reading {
+        let (wall, running, node) = (self.wall(), self.running(), self.node_time());
+        let Some(daemon) = &mut self.daemon else { return Reading::of_wall(wall) };
+        let measured = NodeTime::from_millis(node.millis().saturating_add_signed(daemon.node_error));
+        let node = daemon.node_measured.then_some(measured);
+        let reading = daemon.timeline.read(wall, running, node);
+        match self.defect {
+            Some(Defect::DeadlinesByTheWall) => Reading { node, ..Reading::of_wall(wall) },
+            Some(Defect::NodeTimeIsOurs) => {
+                Reading { node: Some(NodeTime::from_millis(wall.millis())), ..reading }
+            }
+            _ => reading,
+        }
     }
 
     pub(crate) fn passed_within(&self, time: u64) -> bool {
@@ -267,7 +298,7 @@ impl World {
     }
 
     pub(crate) fn moment(&mut self) -> Option<follow::Moment> {
-        let (now, world_now) = (self.believed(), self.now);
+        let (now, world_now) = (self.reading(), self.now);
         let order = self.daemon.as_mut()?.order(world_now);
         Some(follow::Moment { now, order })
     }

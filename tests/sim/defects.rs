@@ -75,10 +75,16 @@ pub(crate) enum Defect {
     EraForgotten,
     /// What is lost stays in what the record of its invoice says that it was paid.
     LossStaysInTheSum,
+    /// Deadlines and waits are kept in the time of the wall clock.
+    DeadlinesByTheWall,
+    /// Entries of the mempool are compared with our own clock.
+    NodeTimeIsOurs,
+    /// The wall clock alone says how long the program was stopped.
+    StopBelieved,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::ClaimSkipped,
         Self::EventBeforeWrite,
         Self::TipNotRechecked,
@@ -109,6 +115,9 @@ impl Defect {
         Self::LossUntold,
         Self::EraForgotten,
         Self::LossStaysInTheSum,
+        Self::DeadlinesByTheWall,
+        Self::NodeTimeIsOurs,
+        Self::StopBelieved,
     ];
 }
 
@@ -186,7 +195,10 @@ pub(crate) fn tamper(defect: Defect, changes: &mut Changes, view: &MemoryView) -
         | Defect::ClaimsSentAtStart
         | Defect::OrderAfterAnswer
         | Defect::ProofsIgnored
-        | Defect::WaitEndedByTheClock => {}
+        | Defect::WaitEndedByTheClock
+        | Defect::DeadlinesByTheWall
+        | Defect::NodeTimeIsOurs
+        | Defect::StopBelieved => {}
     }
     Ok(())
 }

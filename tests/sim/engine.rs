@@ -15,7 +15,7 @@ use crate::{
 impl World {
     /// Hands an input to the engine, as the program does.
     pub(crate) fn apply(&mut self, who: Actor, action: Action, waits: bool) {
-        let at = self.believed();
+        let at = self.reading();
         let (action, instead) = self.alter(who, action);
         if let Some(outcome) = instead {
             self.inside_after(0, Inside::Applied(who, Ok(outcome)));
@@ -224,10 +224,10 @@ fn describe(input: &Input) -> Option<String> {
             let txids: Vec<String> = txids.iter().map(short).collect();
             format!("{txids:?} have a double spend proof")
         }
-        Action::Watched { txids, .. } => format!("{} were watched", txids.len()),
+        Action::Watched { until } => format!("{} were watched", until.len()),
         Action::Missed { txids } => format!("{} were missed", txids.len()),
         Action::Appraised { txid, score } => format!("{} has the score {score:?}", short(txid)),
-        Action::Anchor { height, hash } => format!("anchor {} at {height}", short(hash)),
+        Action::Anchor { height, hash, .. } => format!("anchor {} at {height}", short(hash)),
         Action::BlockPart { hash, transactions, .. } => {
             format!("block {} has {} transactions", short(hash), transactions.len())
         }

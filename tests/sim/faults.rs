@@ -66,10 +66,28 @@ impl World {
                 self.slow_disk_until = self.now + lasts;
             }
             Fault::Clock(by) => {
-                self.tally.count("clock jumps");
-                // Beyond two hours the node takes no block that was found meanwhile.
-                self.skew = (self.skew + by).clamp(-60_000, 3_600_000);
+                self.tally.count("clock set while running");
+                self.skew += by;
                 self.oracle.clock_jumped = true;
+            }
+            Fault::WrongStart { off, down, lasts } => {
+                self.tally.count(if off > 0 {
+                    "starts with a clock ahead"
+                } else {
+                    "starts with a clock behind"
+                });
+                self.kill(down)?;
+                self.skew += off;
+                self.oracle.clock_jumped = true;
+                self.after(down + lasts, Event::ClockSetRight);
+            }
+            Fault::NodeClock(by) => {
+                if up {
+                    self.tally.count("node's clock set");
+                    self.restart_node(true, 0, 500)?;
+                    self.plan.node_off = (self.plan.node_off + by).clamp(-120_000, 120_000);
+                    self.node.truth.clock_sets.push(self.now);
+                }
             }
         }
         Ok(())
@@ -146,9 +164,9 @@ impl World {
     }
 
     pub(crate) fn invalidate(&mut self, hash: BlockHash) -> Result<()> {
-        let wall_s = self.wall().secs();
+        let node_s = self.node_s();
         self.say(|| format!("node      takes back {} and all above", short(&hash)));
-        self.node.chain.invalidate(hash, wall_s).map_err(|reject| anyhow!("{}", reject.message))
+        self.node.chain.invalidate(hash, node_s).map_err(|reject| anyhow!("{}", reject.message))
     }
 
     pub(crate) fn reorganise(&mut self, depth: u32, mode: Reorg) -> Result<()> {
@@ -201,9 +219,9 @@ impl World {
             self.invalidate(active)?;
             self.node.partial_until = self.now + 1_500;
         }
-        let wall_s = self.wall().secs();
+        let node_s = self.node_s();
         self.say(|| format!("node      has {} again", short(&hash)));
-        self.node.chain.reconsider(hash, wall_s).map_err(|reject| anyhow!("{}", reject.message))?;
+        self.node.chain.reconsider(hash, node_s).map_err(|reject| anyhow!("{}", reject.message))?;
         self.published(true);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The follower of the simulation: the loops of `src/follow/follower.rs`, one step at a time.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use bitcoincash::{BlockHash, Txid};
@@ -9,12 +9,12 @@ use jppd::{
     bch::{Block, Transaction},
     engine::Sightings,
     follow::{self, FollowError, Meeting, Pass, PassEnd},
-    invoice::Timestamp,
+    invoice::Elapsed,
     ledger::{
         Action, Reads,
         tables::{Counters, Held},
     },
-    node::{Request, Signal, Snapshot},
+    node::{Request, Signal, Snapshot, Topic},
 };
 
 use crate::{
@@ -40,9 +40,22 @@ impl World {
         match signal {
             Signal::Transaction { raw } => self.meet(raw),
             Signal::Gap { .. } if self.defect == Some(Defect::PassSkipped) => Ok(()),
+            Signal::Connected(topic) | Signal::Disconnected(topic) if topic == Topic::RawTx => {
+                if let Some(daemon) = &self.daemon {
+                    daemon.sightings.coverage().connected(matches!(signal, Signal::Connected(_)));
+                }
+                self.wake();
+                Ok(())
+            }
+            Signal::Gap { .. } => {
+                if let Some(daemon) = &self.daemon {
+                    daemon.sightings.coverage().missed();
+                }
+                self.wake();
+                Ok(())
+            }
             Signal::Block(_)
             | Signal::DoubleSpend(_)
-            | Signal::Gap { .. }
             | Signal::Connected(_)
             | Signal::Disconnected(_)
             | Signal::Overflow { .. } => {
@@ -136,6 +149,7 @@ impl World {
             return Ok(());
         }
         daemon.woken = false;
+        daemon.sightings.coverage().pass_begins();
         daemon.pass = Some(Pass::new(daemon.sightings.clone(), daemon.memory.clone(), true));
         self.go_on_with_pass(follow::Answer::Begin)
     }
@@ -164,6 +178,8 @@ impl World {
                 if !daemon.memory.is_behind() {
                     daemon.passed = Some(now);
                 }
+                daemon.sightings.coverage().pass_ended(Duration::from_millis(now));
+                let waiting = daemon.waiting.clone();
                 let memory = daemon.memory.clone();
                 if let Some(Shown { txids, tip, turned_out }) = &daemon.snapshot {
                     let ours = Reads::<Counters>::get(&*self.disk, &())?.unwrap_or_default().tip;
@@ -174,6 +190,9 @@ impl World {
                     for txid in txids.iter().filter(|txid| memory.is_examined(txid)) {
                         self.oracle.noted(*txid);
                     }
+                }
+                for number in waiting {
+                    self.inside_after(0, Inside::Passed(number, true));
                 }
                 self.rogues()?;
             }
@@ -216,11 +235,11 @@ impl World {
 
     /// The defect that lets what is held count when its time is over, whether anybody looked or not.
     pub(crate) fn end_waits(&mut self) -> Result<()> {
-        let until = self.believed();
+        let until = self.reading().elapsed;
         let held =
-            Reads::<Held>::range(&*self.disk, (Timestamp::default(), first())..=(until, last()), usize::MAX)?;
-        let txids = held.into_iter().map(|((_, outpoint), ())| outpoint.txid).collect();
-        self.apply(Actor::Rogue, Action::Watched { txids, until }, true);
+            Reads::<Held>::range(&*self.disk, (Elapsed::default(), first())..=(until, last()), usize::MAX)?;
+        let until = held.into_iter().map(|((_, outpoint), ())| (outpoint.txid, until)).collect();
+        self.apply(Actor::Rogue, Action::Watched { until }, true);
         Ok(())
     }
 

@@ -2,12 +2,18 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::Txid;
-use jppd::invoice::{Credit, CreditState, InvoiceId, Level, Phase, Via};
+use jppd::{
+    invoice::{Credit, CreditState, InvoiceId, Level, Phase, Sighting, Via},
+    ledger::Changes,
+};
 
 use crate::{
     network::Node,
     oracle::{Booked, Kind, Oracle},
 };
+
+/// How exactly the node's clock tells whether a transaction came before an invoice, in milliseconds.
+const PRECISION: u64 = 3_000;
 
 impl Oracle {
     /// The outpoint carries what the credit says, to a script that the invoice asks for.
@@ -51,10 +57,12 @@ impl Oracle {
     pub(crate) fn is_older(&self, invoice: InvoiceId, txid: &Txid, life: u32, node: &Node) -> bool {
         let Some(booked) = self.invoices.get(&invoice) else { return false };
         let same_life = booked.life == life;
-        // Of what came before the first pass of a life the node's seconds decide, and an equal one counts as after.
+        // Of what came before the first pass of a life the node's clock decides, which shows seconds.
         let arrived = node.truth.arrived.get(txid);
-        let in_doubt = arrived.is_some_and(|(at, wall_s)| {
-            self.watches_since.is_none_or(|since| *at <= since) && *wall_s >= booked.invoice.created.secs()
+        let in_doubt = arrived.is_some_and(|(at, _)| {
+            self.watches_since.is_none_or(|since| *at <= since)
+                && (*at + PRECISION >= booked.registered_at
+                    || node.truth.clock_sets.iter().any(|set| set >= at))
         });
         (same_life && !in_doubt && booked.shown_before.contains(txid))
             || (booked.mined_before.contains(txid) && (same_life || self.mined_at_birth.contains(txid)))
@@ -65,9 +73,30 @@ impl Oracle {
         let Some(booked) = self.invoices.get(&invoice) else { return false };
         let Some(told) = booked.told else { return false };
         let arrived = node.truth.arrived.get(txid);
-        let (at, wall_s) = arrived.copied().unwrap_or((u64::MAX, u64::MAX));
+        let at = arrived.map_or(u64::MAX, |(at, _)| *at);
         let submitted = self.submitted.get(txid).copied().unwrap_or(u64::MAX);
-        at > told && submitted > told && wall_s >= booked.invoice.created.secs()
+        at > told && submitted > told
+    }
+
+    /// The same, and the node's clock was not set since: then it must be credited, where otherwise a word to the
+    /// merchant is enough.
+    pub(crate) fn is_surely_younger(&self, invoice: InvoiceId, txid: &Txid, node: &Node) -> bool {
+        let registered = self.invoices.get(&invoice).map_or(0, |booked| booked.registered_at);
+        self.is_younger(invoice, txid, node) && !node.truth.clock_sets.iter().any(|set| *set >= registered)
+    }
+
+    /// Whether the node's clock is the evidence for a credit, was not set since its transaction came, and that was more
+    /// than 3 s before the invoice.
+    pub(crate) fn is_much_older(&self, credit: &Credit, changes: &Changes, node: &Node) -> bool {
+        let txid = credit.outpoint.txid;
+        let record = changes.transactions.get(&txid).and_then(Option::as_ref);
+        let seen = record.and_then(|record| record.first_seen);
+        let by_clock = seen.is_some_and(|seen| matches!(seen.sighting, Sighting::MempoolTime(_)));
+        let booked = self.invoices.get(&credit.invoice);
+        by_clock
+            && node.truth.arrived.get(&txid).zip(booked).is_some_and(|((at, _), booked)| {
+                at + PRECISION < booked.registered_at && !node.truth.clock_sets.iter().any(|set| set >= at)
+            })
     }
 
     /// No invoice that certainly could have had it stood before the one that got it: 3.3, rows 1 to 6.
@@ -81,7 +110,7 @@ impl Oracle {
         let (mut live, one) = (0, winner.invoice.outputs.len() == 1);
         for id in self.askers.get(&kind).into_iter().flatten() {
             let Some(other) = self.invoices.get(id) else { continue };
-            if !self.is_younger(*id, &credit.outpoint.txid, node) {
+            if !self.is_surely_younger(*id, &credit.outpoint.txid, node) {
                 continue;
             }
             let others = self.rank(other, credit);

@@ -37,8 +37,10 @@ pub(crate) enum Stage {
 /// What really happened to the transactions.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    /// When each first reached the node: milliseconds of the world, and seconds of the wall clock.
+    /// When each first reached the node: milliseconds of the world, and seconds of the node's clock.
     pub(crate) arrived: BTreeMap<Txid, (u64, u64)>,
+    /// When the node's clock was set.
+    pub(crate) clock_sets: Vec<u64>,
     /// Since when the node has it without a break, in its mempool or chain.
     pub(crate) present_since: BTreeMap<Txid, u64>,
     /// What was ever spent in a block, by whom.
@@ -102,10 +104,10 @@ impl Node {
 }
 
 impl Truth {
-    fn note(&mut self, chain: &Chain, events: &[Published], now: u64, wall_s: u64) {
+    fn note(&mut self, chain: &Chain, events: &[Published], now: u64, node_s: u64) {
         for event in events {
             let Published::Transaction { txid, raw } = event else { continue };
-            self.arrived.entry(*txid).or_insert((now, wall_s));
+            self.arrived.entry(*txid).or_insert((now, node_s));
             if !self.transactions.contains_key(txid)
                 && let Ok(tx) = consensus::deserialize::<Transaction>(raw)
             {
@@ -143,8 +145,8 @@ impl World {
         if self.node.stage != Stage::Up {
             return Ok(false);
         }
-        let wall_s = self.wall().secs();
-        let sent = self.node.chain.submit(raw, true, wall_s);
+        let node_s = self.node_s();
+        let sent = self.node.chain.submit(raw, true, node_s);
         self.say(|| match &sent {
             Ok(_) => format!("wallet    broadcasts {}", short(&txid)),
             Err(reject) => format!("wallet    broadcasts {}: {}", short(&txid), reject.message),
@@ -158,8 +160,8 @@ impl World {
         if self.node.stage != Stage::Up {
             return;
         }
-        let (payout, wall_s) = (self.node.payout(), self.wall().secs());
-        let mined = self.node.chain.mine_transactions(txs, &payout, wall_s);
+        let (payout, node_s) = (self.node.payout(), self.node_s());
+        let mined = self.node.chain.mine_transactions(txs, &payout, node_s);
         self.say(|| match &mined {
             Ok(hash) => format!("node      block {} with chosen transactions", short(hash)),
             Err(reject) => format!("node      no block: {}", reject.message),
@@ -173,8 +175,8 @@ impl World {
             let all = self.node.chain.mempool();
             all.into_iter().filter(|_| self.dice.chance(500)).collect()
         });
-        let (payout, wall_s) = (self.node.payout(), self.wall().secs());
-        let hash = self.node.chain.mine_with(txids, &payout, wall_s);
+        let (payout, node_s) = (self.node.payout(), self.node_s());
+        let hash = self.node.chain.mine_with(txids, &payout, node_s);
         let (_, height) = self.node.chain.tip();
         self.tally.count("blocks");
         self.say(|| format!("node      block {} at {height}", short(&hash)));
@@ -186,9 +188,9 @@ impl World {
     /// Takes note of what the node did, and lets ZMQ tell of it.
     pub(crate) fn published(&mut self, may_shrink: bool) {
         let events = self.node.chain.take_events();
-        let (now, wall_s) = (self.now, self.wall().secs());
+        let (now, node_s) = (self.now, self.node_s());
         let Node { chain, truth, highest, .. } = &mut self.node;
-        truth.note(chain, &events, now, wall_s);
+        truth.note(chain, &events, now, node_s);
         if may_shrink {
             truth.forget_absent(chain);
         }
@@ -313,7 +315,7 @@ impl World {
     }
 
     fn execute(&mut self, life: u32, who: Actor, request: &Request) -> Result<Result<Reply, NodeError>> {
-        let wall_s = self.wall().secs();
+        let node_s = self.node_s();
         let alive = self.is_alive(life);
         let sent = if let Request::Send(raw) = request {
             let txid = consensus::deserialize::<Transaction>(raw)?.compute_txid();
@@ -324,7 +326,7 @@ impl World {
         } else {
             None
         };
-        let mut reply = answer(&mut self.node.chain, request, wall_s);
+        let mut reply = answer(&mut self.node.chain, request, node_s);
         if let (Some((txid, was_there)), Ok(Reply::Sent(outcome))) = (sent, &mut reply) {
             let taken = matches!(outcome, SendOutcome::Accepted | SendOutcome::AlreadyInChain);
             self.published(false);

@@ -30,8 +30,9 @@ pub(crate) struct Booked {
     pub(crate) state: InvoiceState,
     /// What its record says that it is paid.
     pub(crate) paid: Option<Paid>,
-    /// In which life of the daemon it was registered.
+    /// In which life of the daemon it was registered, and when that was asked for: its times are those of then.
     pub(crate) life: u32,
+    pub(crate) registered_at: u64,
     /// What that daemon had been shown by then, and what was in blocks of its chain.
     pub(crate) shown_before: BTreeSet<Txid>,
     pub(crate) mined_before: BTreeSet<Txid>,
@@ -41,6 +42,18 @@ pub(crate) struct Booked {
     pub(crate) events: Vec<(u64, EventKind, Level)>,
     /// What the last of them says of its credits: which count, and which are held.
     pub(crate) told_there: BTreeMap<OutPoint, bool>,
+}
+
+impl Booked {
+    /// How long it can be paid, in milliseconds, by what it shows.
+    pub(crate) fn lasts(&self) -> u64 {
+        u64::try_from(self.invoice.expires.since(self.invoice.created).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Until when it can be paid, by the true time.
+    pub(crate) fn open_until(&self) -> u64 {
+        self.registered_at.saturating_add(self.lasts())
+    }
 }
 
 /// A submission that was answered.
@@ -83,6 +96,8 @@ pub(crate) struct Oracle {
     pub(crate) anchor: u32,
     /// Whether the wall clock was wrong at times.
     pub(crate) clock_jumped: bool,
+    /// How long after its end an invoice attracts payments, in milliseconds.
+    pub(crate) late_window: u64,
     seq: u64,
     /// When the first pass of this life was complete, and what the daemon was shown.
     pub(crate) watches_since: Option<u64>,
@@ -98,6 +113,8 @@ pub(crate) struct Oracle {
     pub(crate) submitted: BTreeMap<Txid, u64>,
     /// What the merchant assigned: that may move.
     pub(crate) assigned: BTreeSet<OutPoint>,
+    /// When each creation was asked for.
+    asked_at: BTreeMap<InvoiceId, u64>,
     /// Creations that were allowed while nobody watched the node.
     unwatched: BTreeSet<InvoiceId>,
     /// Whether a tick of this life could judge an expiry.
@@ -165,7 +182,8 @@ impl Oracle {
     }
 
     /// A creation is asked for, while the node is watched or not.
-    pub(crate) fn asked(&mut self, id: InvoiceId, watched: bool) {
+    pub(crate) fn asked(&mut self, id: InvoiceId, watched: bool, now: u64) {
+        self.asked_at.insert(id, now);
         if !watched {
             self.unwatched.insert(id);
         }
@@ -307,11 +325,11 @@ impl Oracle {
                 self.invoices.get(&invoice).is_some_and(|booked| booked.invoice.zero_conf.is_some()),
                 "{invoice} holds nothing back"
             ),
-            Refusal::Paid
-            | Refusal::Expired
-            | Refusal::Output { .. }
-            | Refusal::Stranger(_)
-            | Refusal::TooManyClaims => {}
+            Refusal::Expired => ensure!(
+                self.invoices.get(&invoice).is_some_and(|booked| now >= booked.open_until()),
+                "{invoice} is open, and the payer is told at {now} that it has expired"
+            ),
+            Refusal::Paid | Refusal::Output { .. } | Refusal::Stranger(_) | Refusal::TooManyClaims => {}
         }
         Ok(())
     }
@@ -330,14 +348,19 @@ impl Oracle {
         alive: bool,
     ) -> Result<()> {
         let single = std::mem::take(&mut self.inputs) == 1;
-        self.events_written(changes, alive)?;
-        self.invoices_registered(changes, node, life);
+        self.events_written(changes, now, alive)?;
+        self.invoices_registered(changes, node, now, life);
         self.transactions_lost(changes, node, now)?;
         self.credits_written(changes, node, now, life, single)?;
         for (id, record) in &changes.invoices {
             let record = record.as_ref().with_context(|| format!("invoice {id} was deleted"))?;
             if let Some(booked) = self.invoices.get_mut(id) {
                 ensure!(booked.invoice == record.invoice, "the terms of invoice {id} changed");
+                ensure!(
+                    !record.state.archived || now >= booked.registered_at + self.late_window,
+                    "invoice {id} was archived after {} ms",
+                    now - booked.registered_at
+                );
                 booked.state = record.state.clone();
                 booked.paid = record.paid.clone();
             }
@@ -378,7 +401,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn events_written(&mut self, changes: &Changes, alive: bool) -> Result<()> {
+    fn events_written(&mut self, changes: &Changes, now: u64, alive: bool) -> Result<()> {
         for (seq, event) in &changes.events {
             let event = event.as_ref().with_context(|| format!("event {seq} was deleted"))?;
             self.seq += 1;
@@ -397,6 +420,12 @@ impl Oracle {
                         self.book(invoice, statement.state.clone())
                     }
                 };
+                ensure!(
+                    event.kind != EventKind::InvoiceExpired || now >= booked.open_until(),
+                    "invoice {id} expired after {} ms of {}",
+                    now - booked.registered_at,
+                    booked.lasts()
+                );
                 ensure!(*n == booked.events.len() as u64 + 1, "event {n} of {id} is not its next");
                 booked.events.push((*seq, event.kind, level));
                 booked.told_there = there(&statement.credits);
@@ -419,6 +448,7 @@ impl Oracle {
             state,
             paid: None,
             life: 0,
+            registered_at: 0,
             shown_before: BTreeSet::new(),
             mined_before: BTreeSet::new(),
             told: None,
@@ -427,12 +457,14 @@ impl Oracle {
         })
     }
 
-    fn invoices_registered(&mut self, changes: &Changes, node: &Node, life: u32) {
+    fn invoices_registered(&mut self, changes: &Changes, node: &Node, now: u64, life: u32) {
         for id in changes.invoices.keys() {
             if self.invoices.get(id).is_some_and(|booked| booked.life == 0) {
                 let (shown, mined) = (self.shown_here.clone(), self.mined(node));
+                let asked_at = self.asked_at.get(id).copied();
                 if let Some(booked) = self.invoices.get_mut(id) {
                     booked.life = life;
+                    booked.registered_at = asked_at.unwrap_or(now);
                     booked.shown_before = shown;
                     booked.mined_before = mined;
                 }
@@ -511,6 +543,12 @@ impl Oracle {
                         outpoint.txid,
                         credit.invoice
                     );
+                    ensure!(
+                        moved || !self.is_much_older(credit, changes, node),
+                        "{} came more than 3 s before {}, and was credited to it",
+                        outpoint.txid,
+                        credit.invoice
+                    );
                     if single && !moved && fresh.len() == 1 && changes.credits.len() == 1 {
                         self.is_first_that_fits(credit, node)?;
                     }
@@ -564,14 +602,13 @@ impl Oracle {
                     credit.outpoint,
                     credit.risk.double_spend
                 );
-                // Nobody can have watched it before it was there, or while it was lost. An hour's jump of the clock ends
-                // every wait.
+                // Nobody can have watched it before it was there, or while it was lost.
                 let txid = credit.outpoint.txid;
                 let arrived = node.truth.arrived.get(&txid).map(|(at, _)| *at);
                 let since = arrived.max(self.lost.get(&txid).copied()).unwrap_or_default();
                 let wait = u64::try_from(asked.wait.as_millis())?;
                 ensure!(
-                    wait == 0 || self.clock_jumped || self.proofs_shown.is_some_and(|at| at >= since + wait),
+                    wait == 0 || self.proofs_shown.is_some_and(|at| at >= since + wait),
                     "{} counts after {wait} ms since {since}, and the proofs were last shown at {:?}",
                     credit.outpoint,
                     self.proofs_shown

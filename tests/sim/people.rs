@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bitcoincash::{ScriptBuf, TxOut, Txid};
 use jppd::{
     bch::{Address, FeeRate, Network, OutPoint, ProofScore},
@@ -334,16 +334,12 @@ impl World {
     // Creation.
 
     fn create(&mut self, number: u32) -> Result<()> {
-        let watched = self.passed_within(LONGEST_BLIND) && !self.clock_is_doubted();
+        let watched = self.passed_within(LONGEST_BLIND);
         let allowed = watched || self.defect == Some(Defect::CreationUnwatched);
         if self.daemon.is_none() || !allowed {
             self.tally.count("creations put off");
             return self.create_again(number);
         }
-        let expires = {
-            let expires_in = self.people.jobs.get(&number).map_or(0, |job| job.expires_in);
-            self.believed().after(Duration::from_millis(expires_in))
-        };
         self.people.ids += 1;
         let mut bytes = [0x11; 16];
         bytes[..4].copy_from_slice(&self.people.ids.to_be_bytes());
@@ -359,7 +355,7 @@ impl World {
             outputs,
             memo: None,
             merchant_data: None,
-            expires,
+            lasts: Duration::from_millis(job.expires_in),
             fee_rate: FeeRate::default(),
             confirmations_required: job.confirmations,
             zero_conf: job.zero_conf,
@@ -368,7 +364,7 @@ impl World {
             job.id = Some(id);
             job.waits = true;
         }
-        self.oracle.asked(id, watched);
+        self.oracle.asked(id, watched, self.now);
         self.say(|| format!("merchant  asks for {} ({number})", short(&id)));
         let merchant = creator(number);
         if merchant.is_anyone() {
@@ -399,6 +395,9 @@ impl World {
         if let Some(job) = self.people.jobs.get_mut(&number) {
             job.waits = false;
         }
+        let asked = self.people.jobs.get(&number).map_or(0, |job| job.expires_in);
+        let lasts = statement.invoice.expires.since(statement.invoice.created);
+        ensure!(lasts == Duration::from_millis(asked), "{asked} ms were asked for, and {lasts:?} are shown");
         self.say(|| format!("merchant  has {}", short(&id)));
         self.tally.count("invoices");
         self.oracle.acknowledged(id, self.now)?;

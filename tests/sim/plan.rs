@@ -30,8 +30,12 @@ pub(crate) enum Fault {
     DiskFails { landed: bool, lasts: u64 },
     /// The disk is slow for so many milliseconds.
     DiskSlow(u64),
-    /// The wall clock jumps by so many milliseconds.
+    /// The wall clock is set, by so many milliseconds.
     Clock(i64),
+    /// The program is killed, and the wall clock is off by so many milliseconds when it begins; right after a while.
+    WrongStart { off: i64, down: u64, lasts: u64 },
+    /// The node is restarted, and its clock is set by so many milliseconds.
+    NodeClock(i64),
 }
 
 /// How a chain changes.
@@ -55,6 +59,8 @@ pub(crate) struct Plan {
     /// Trials of the registration race instead of a town's life.
     pub(crate) trials: u32,
     pub(crate) faults: Vec<(u64, Fault)>,
+    /// How far the node's clock is off, in milliseconds.
+    pub(crate) node_off: i64,
     // ZMQ, in a thousand messages.
     pub(crate) dropped: u64,
     pub(crate) repeated: u64,
@@ -75,6 +81,16 @@ pub(crate) struct Plan {
     pub(crate) grace: u64,
 }
 
+/// How far a wall clock is off, in milliseconds: seconds, hours, two weeks, more than a year.
+const CLOCKS_OFF: [u64; 5] = [2_000, 30_000, 7_200_000, 14 * 86_400_000, 400 * 86_400_000];
+
+/// By how many milliseconds a clock is off: up to one of these, either way.
+fn off(dice: &mut Dice, most: &[u64]) -> i64 {
+    let most = dice.pick(most).copied().unwrap_or_default();
+    let off = i64::try_from(dice.between(most / 2, most)).unwrap_or_default();
+    if dice.chance(500) { off } else { -off }
+}
+
 impl Plan {
     /// A town's life.
     pub(crate) fn town(dice: &mut Dice) -> Self {
@@ -84,6 +100,7 @@ impl Plan {
             invoices: u32::try_from(dice.between(12, 16)).unwrap_or(12),
             trials: 0,
             faults: Vec::new(),
+            node_off: 0,
             dropped: 0,
             repeated: 0,
             reordered: 0,
@@ -154,13 +171,20 @@ impl Plan {
             lasts: dice.between(1, 3_000),
         });
         plan.some(dice, 300, 2, |dice| Fault::DiskSlow(dice.between(200, 3_000)));
-        plan.some(dice, 250, 2, |dice| {
-            Fault::Clock(match dice.below(3) {
-                0 => -i64::try_from(dice.between(100, 30_000)).unwrap_or(0),
-                1 => i64::try_from(dice.between(100, 30_000)).unwrap_or(0),
-                _ => 3_600_000,
-            })
+        if dice.chance(600) {
+            plan.node_off = off(dice, &[120_000]);
+        }
+        plan.some(dice, 300, 2, |dice| Fault::Clock(off(dice, &CLOCKS_OFF)));
+        plan.some(dice, 250, 2, |dice| Fault::WrongStart {
+            off: off(dice, &CLOCKS_OFF),
+            down: dice.between(50, 6_000),
+            lasts: dice.between(100, 12_000),
         });
+        // With both clocks set during one stop nobody can tell how long it was.
+        let is_set = |(_, fault): &(u64, Fault)| matches!(fault, Fault::Clock(_) | Fault::WrongStart { .. });
+        if !plan.faults.iter().any(is_set) {
+            plan.some(dice, 150, 1, |dice| Fault::NodeClock(off(dice, &[120_000])));
+        }
         // Troubles do not come alone.
         if dice.chance(500)
             && let Some((first, _)) = dice.pick(&plan.faults).copied()
@@ -183,6 +207,7 @@ impl Plan {
             invoices: 0,
             trials,
             faults: Vec::new(),
+            node_off: 0,
             dropped: if dice.chance(300) { 100 } else { 0 },
             repeated: if dice.chance(300) { 50 } else { 0 },
             reordered: if dice.chance(300) { 50 } else { 0 },

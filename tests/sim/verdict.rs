@@ -1,6 +1,6 @@
 //! The last judgement: the node has been quiet, and everything must be as it should be.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bitcoincash::{OutPoint, Txid, hashes::Hash as _};
@@ -8,15 +8,18 @@ use jppd::{
     invoice::{CreditState, DoubleSpend, InvoiceId, Level, Phase, Status, Via},
     ledger::{
         self, EventKind, Reads, View,
-        tables::{ClaimState, Claims, Counters, Credits, Events, Unassigned},
+        tables::{ClaimState, Claims, Counters, Credits, Events, Meta, Transactions, Unassigned},
     },
 };
 
 use crate::{
     network::Node,
     oracle::{Booked, Oracle, there},
-    world::Tally,
+    world::{Tally, wall_at},
 };
+
+/// For how long a payment can be held although its wait is over: until the pass that follows it.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// By then an expiry must have been judged, in milliseconds.
 const PROMPT: u64 = 5_000;
@@ -40,8 +43,7 @@ impl Oracle {
         self.credits_are_right(node, view)?;
         self.payments_are_credited(node, view, tally)?;
         for (id, booked) in &self.invoices {
-            self.invoice_is_right(*id, booked, node, view, meta.now.millis())
-                .with_context(|| format!("invoice {id}"))?;
+            self.invoice_is_right(*id, booked, node, view, &meta).with_context(|| format!("invoice {id}"))?;
         }
         self.successes_hold(node)?;
         tally.add("lives", u64::from(life));
@@ -84,7 +86,7 @@ impl Oracle {
                     let asked =
                         self.invoices.get(&credit.invoice).and_then(|booked| booked.invoice.zero_conf);
                     let meta = Reads::<Counters>::get(view, &())?.unwrap_or_default();
-                    asked.is_some_and(|asked| !asked.is_met_by(&credit, meta.now))
+                    asked.is_some_and(|asked| !asked.is_met_by(&credit, meta.now.before(PATIENCE)))
                 }
                 (state, Some(place)) => state == place,
                 (CreditState::Held | CreditState::Mempool | CreditState::Confirmed { .. }, None) => false,
@@ -131,6 +133,7 @@ impl Oracle {
                         ensure!(
                             self.assigned.contains(&outpoint)
                                 || self.owned.contains(&output.script_pubkey) && self.is_anyones(only)
+                                || !self.is_surely_younger(*only, txid, node)
                                 || credit.is_some_and(|credit| credit.invoice == *only),
                             "{outpoint} can only pay {only}, and {credit:?} has it"
                         );
@@ -156,8 +159,9 @@ impl Oracle {
         booked: &Booked,
         node: &Node,
         view: &V,
-        now: u64,
+        meta: &Meta,
     ) -> Result<()> {
+        let now = meta.now.millis();
         let statement = ledger::statement(view, id)?.context("it is not on disk")?;
         ensure!(statement.state == booked.state, "its state is not as it was written");
         let standing = statement.standing();
@@ -206,9 +210,10 @@ impl Oracle {
             satisfied
                 || booked.state.level == Level::Held
                 || booked.state.phase != Phase::Open
-                || booked.invoice.expires.millis() + PROMPT > now,
-            "its time passed at {}, it is {now}, and it has not expired",
-            booked.invoice.expires
+                || booked.invoice.deadline.millis() + PROMPT > now
+                || meta.wall.is_none_or(|wall| booked.invoice.expires.millis() + PROMPT > wall.millis()),
+            "its time passed at {:?}, it is {now}, and it has not expired",
+            booked.invoice.deadline
         );
         // Late.
         for credit in self.credits.values().filter(|credit| credit.invoice == id) {
@@ -216,10 +221,13 @@ impl Oracle {
             if self.assigned.contains(&credit.outpoint) || !by_observation {
                 continue;
             }
-            let after = credit.first_seen > booked.invoice.expires;
+            let record = Reads::<Transactions>::get(view, &credit.outpoint.txid)?;
+            let seen = record.and_then(|record| record.first_seen).context("a first sighting")?;
+            let after = seen.at > booked.invoice.deadline;
             let withdrawn = matches!(booked.state.phase, Phase::Cancelled { .. });
+            // A wall clock that was set back holds an invoice open.
             ensure!(
-                credit.late == after || (credit.late && withdrawn),
+                credit.late == after || (credit.late && withdrawn) || (after && self.clock_jumped),
                 "the credit of {} is late: {}, and it was first seen at {}",
                 credit.outpoint,
                 credit.late,
@@ -228,8 +236,9 @@ impl Oracle {
             let arrived = node.truth.arrived.get(&credit.outpoint.txid);
             ensure!(
                 self.clock_jumped
+                    || !node.truth.clock_sets.is_empty()
                     || self.submitted.contains_key(&credit.outpoint.txid)
-                    || arrived.is_none_or(|(_, wall_s)| credit.first_seen.secs() >= *wall_s),
+                    || arrived.is_none_or(|(at, _)| credit.first_seen >= wall_at(at.saturating_sub(2_000))),
                 "{} was first seen at {}, before it was there",
                 credit.outpoint,
                 credit.first_seen

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use jppd::{
     bch::Block,
     engine::EngineError,
-    invoice::Timestamp,
+    invoice::{NodeTime, Timestamp},
     ledger::Outcome,
     node::{NodeError, Reply, Request, Signal},
 };
@@ -79,6 +79,8 @@ pub(crate) enum Event {
     Reconsider(bitcoincash::BlockHash),
     Fault(Fault),
     DiskMended,
+    /// The wall clock shows the time again.
+    ClockSetRight,
     Do(Deed),
     /// No more faults.
     Calm,
@@ -92,6 +94,8 @@ pub(crate) enum Inside {
     Answered(Actor, Result<Reply, NodeError>),
     Decoded(Result<Arc<Block>, jppd::bch::BlockError>),
     Paused(u32),
+    /// A submission waited for a pass, which came or did not.
+    Passed(u32, bool),
     Gathered,
     Commit,
     Publish,
@@ -183,6 +187,7 @@ impl World {
             plan,
         };
         world.oracle.begin(&world.node);
+        world.oracle.late_window = world.plan.late_window;
         world.at(0, Event::Start);
         for (at, fault) in std::mem::take(&mut world.plan.faults) {
             world.at(at, Event::Fault(fault));
@@ -228,6 +233,10 @@ impl World {
                 self.disk.set(Condition::Fit);
                 Ok(())
             }
+            Event::ClockSetRight => {
+                self.skew = 0;
+                Ok(())
+            }
             Event::Do(deed) => self.act(deed),
             Event::Calm => self.calm(),
         }
@@ -254,6 +263,21 @@ impl World {
         self.epoch + Duration::from_millis(self.now)
     }
 
+    /// The time since the machine began: no step of the wall clock moves it.
+    pub(crate) fn running(&self) -> Duration {
+        Duration::from_millis(self.now)
+    }
+
+    /// What the node's clock shows.
+    pub(crate) fn node_time(&self) -> NodeTime {
+        NodeTime::from_millis((BEGIN_S * 1_000 + self.now).saturating_add_signed(self.plan.node_off))
+    }
+
+    /// The same in whole seconds, as the node writes it.
+    pub(crate) fn node_s(&self) -> u64 {
+        self.node_time().secs()
+    }
+
     /// What the wall clock shows.
     pub(crate) fn wall(&self) -> Timestamp {
         let shown = (BEGIN_S * 1_000 + self.now).saturating_add_signed(self.skew);
@@ -271,9 +295,7 @@ impl World {
         self.kill_at_write = None;
         self.slow_disk_until = 0;
         self.disk.set(Condition::Fit);
-        if self.skew > 60_000 {
-            self.skew = 0;
-        }
+        self.skew = 0;
         self.heal_node()?;
         if self.daemon.is_none() {
             self.after(1, Event::Start);
@@ -293,6 +315,11 @@ impl World {
     pub(crate) fn trace(&self) -> &str {
         self.trace.as_deref().unwrap_or_default()
     }
+}
+
+/// What a right clock shows at a moment of the world.
+pub(crate) fn wall_at(now: u64) -> Timestamp {
+    Timestamp::from_millis(BEGIN_S * 1_000 + now)
 }
 
 /// The first letters of a name, for the trace.

@@ -6,8 +6,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bitcoincash::OutPoint;
 use jppd::{
     follow::{FollowError, Missing, PassEnd, Step},
-    invoice::CreditState,
-    ledger::{Action, EventKind, Reads, tables::Chain},
+    invoice::{CreditState, Merchant},
+    ledger::{
+        self, Action, EventKind, Reads,
+        tables::{Chain, UnassignedReason},
+    },
     node::{Request, UnspentCoin},
 };
 
@@ -392,5 +395,56 @@ fn an_invoice_is_younger_than_a_block_that_waits_to_be_written() -> Result<()> {
     };
     town.pass_disturbed(applies_part, creation)?.map_err(anyhow::Error::from)?;
     ensure!(town.status(late)? == "pending", "{}", town.status(late)?);
+    Ok(())
+}
+
+/// The program was stopped while a payment came, and the node's clock was set back meanwhile. Its own clock is right, or
+/// wrong in any way.
+#[test]
+fn a_payment_of_the_time_we_were_down_is_judged_by_the_clock_of_the_node() -> Result<()> {
+    for off in [0, 7_200, -7_200, 400 * 24 * 3600] {
+        for (back, paid, unassigned) in [(2, true, 0), (100, false, 1), (3600, false, 0)] {
+            let mut town = Town::open()?;
+            let (id, address) = town.fresh_invoice(10_000)?;
+            let tx = town.sign(&address, 10_000)?;
+            town.restart();
+            town.wait(1);
+            town.broadcast_dated(&tx, -back)?;
+            town.set_off(off);
+            town.pass()?;
+            ensure!((town.status(id)? == "paid") == paid, "{off} {back}: {}", town.status(id)?);
+            let owner = Merchant::named("shop");
+            let found = ledger::unassigned_of(&town.view, &owner, 0, 9)?;
+            ensure!(found.len() == unassigned, "{off} {back}: {found:?}");
+            let doubted =
+                found.iter().all(|(_, payment)| payment.reason == Some(UnassignedReason::MayBeOlder));
+            ensure!(doubted, "{off} {back}: {found:?}");
+            // Its block says nothing else.
+            town.mine()?;
+            town.pass()?;
+            ensure!((town.status(id)? == "confirmed") == paid, "{off} {back}: {}", town.status(id)?);
+        }
+    }
+    Ok(())
+}
+
+/// A payment that is held does not count earlier because the wall clock was set, nor later.
+#[test]
+fn a_wait_is_as_long_as_was_asked_whatever_the_wall_clock_shows() -> Result<()> {
+    for (first, then) in [(0, 3600), (0, -3600), (3600, 0), (-3600, 0), (0, 400 * 24 * 3600)] {
+        let mut town = Town::open()?;
+        town.set_off(first);
+        let (id, address) = town.careful_invoice(10_000, "1.0", 30)?;
+        let tx = town.sign(&address, 10_000)?;
+        town.broadcast(&tx)?;
+        town.hear()?;
+        town.set_off(then);
+        town.wait(25);
+        town.pass()?;
+        ensure!(town.status(id)? == "pending", "{first} {then}");
+        town.wait(5);
+        town.pass()?;
+        ensure!(town.status(id)? == "paid", "{first} {then}");
+    }
     Ok(())
 }

@@ -67,7 +67,7 @@ fn a_held_payment_counts_when_its_wait_is_over() -> Result<()> {
     ensure!(town.pay(id, &tx)? == Ok(Accepted::Credited));
     town.hear()?;
     town.wait(3);
-    town.apply(Action::Tick { judge_expiry: true })?;
+    town.apply(Action::Tick { judge_expiry: true, clock_wrong: false })?;
     ensure!(town.status(id)? == "pending", "time alone tells nothing");
     town.pass()?;
     ensure!(town.status(id)? == "paid");
@@ -148,7 +148,7 @@ fn a_clock_that_is_set_back_makes_no_wait_longer() -> Result<()> {
     town.wait(4);
     // Something goes on record, and with it the time.
     town.fresh_invoice(20_000)?;
-    town.set_back(30);
+    town.set_off(-30);
     town.pass()?;
     ensure!(town.status(id)? == "paid");
     Ok(())
@@ -165,7 +165,7 @@ fn a_wait_does_not_end_where_nobody_looked() -> Result<()> {
     town.chain.take_events();
     town.wait(60);
     town.restart();
-    town.apply(Action::Tick { judge_expiry: false })?;
+    town.apply(Action::Tick { judge_expiry: false, clock_wrong: false })?;
     ensure!(town.status(id)? == "pending");
     town.pass()?;
     ensure!(town.status(id)? == "pending");

@@ -8,7 +8,7 @@ use jppd::{
     submit::{Accepted, InputFault, Step, SubmitError},
 };
 
-use crate::town::{Town, txid};
+use crate::town::{Town, address_of, nobody, txid};
 
 fn sends(step: &Step) -> bool {
     matches!(step, Step::Ask(Request::Send(_)))
@@ -220,5 +220,59 @@ fn an_answer_that_is_older_than_the_loss_is_no_success() -> Result<()> {
     let end = town.answer(payment, Ok(Reply::Sent(SendOutcome::Accepted)))?;
     ensure!(end == Err(SubmitError::NodeAway), "{end:?}");
     ensure!(town.status(id)? == "pending", "it does not count again");
+    Ok(())
+}
+
+/// The wallet broadcasts and hands over at once, and ZMQ says nothing: nobody noted it, and no clock is asked.
+#[test]
+fn a_transaction_that_nobody_noted_is_observed_before_it_is_judged() -> Result<()> {
+    for off in [0, -5, 120, -120, 400 * 24 * 3600] {
+        let mut town = Town::open()?;
+        town.set_off(off);
+        let (id, address) = town.fresh_invoice(10_000)?;
+        let tx = town.sign(&address, 10_000)?;
+        town.broadcast(&tx)?;
+        let payment = town.begin_payment(id, &tx)?;
+        let payment = town.until(payment, |step| matches!(step, Step::Apply(_)))?;
+        ensure!(town.finish(payment)? == Ok(Accepted::Credited), "{off}");
+        ensure!(town.news(id)? == [EventKind::PaymentReceived], "{off}: {:?}", town.news(id)?);
+    }
+    Ok(())
+}
+
+/// A stranger sees the transaction of another payer first, and has an invoice for the same.
+#[test]
+fn nobody_claims_what_another_payer_broadcast() -> Result<()> {
+    for covered in [true, false] {
+        let mut town = Town::open()?;
+        let script = nobody(190);
+        let (paid, stolen) = (town.invoice(&script, 10_000)?, town.invoice(&script, 10_000)?);
+        let tx = town.sign(&address_of(&script)?, 10_000)?;
+        town.broadcast(&tx)?;
+        town.covered = covered;
+        ensure!(town.pay(stolen, &tx)? == Err(SubmitError::Refused(Refusal::CountedElsewhere)), "{covered}");
+        ensure!(town.status(paid)? == "paid" && town.status(stolen)? == "pending", "{covered}");
+    }
+    Ok(())
+}
+
+/// It may have been there for long: whether it is older than the invoice, a pass tells first.
+#[test]
+fn without_a_pass_of_late_one_is_waited_for() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let tx = town.sign(&address, 10_000)?;
+    town.broadcast(&tx)?;
+    town.covered = false;
+    let payment = town.begin_payment(id, &tx)?;
+    let payment = town.until(payment, |step| matches!(step, Step::AwaitPass))?;
+    ensure!(town.finish(payment)? == Ok(Accepted::Credited));
+
+    let mut town = Town::open()?;
+    let (script, older) = town.pay_nobody(191, 10_000)?;
+    town.covered = false;
+    town.pass()?;
+    let id = town.invoice(&script, 10_000)?;
+    ensure!(town.pay(id, &older)? == Err(SubmitError::Refused(Refusal::Older)));
     Ok(())
 }

@@ -9,7 +9,8 @@ use jppd::{
     engine::Sightings,
     follow::{self, Alarm, FollowError, Gap, Meeting, Memory, Missing, Pass, PassEnd},
     invoice::{
-        Draft, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Statement, Timestamp, Via, ZeroConf,
+        Draft, Elapsed, InvoiceId, Merchant, NodeTime, Order, PayerNote, Reading, RequiredOutput, Statement,
+        Timestamp, Via, ZeroConf,
     },
     ledger::{
         self, Action, Created, Creation, Event, EventKind, Input, MemoryView, Outcome, Reads, Rules,
@@ -41,7 +42,12 @@ pub(crate) struct Town {
     pub(crate) kept: u32,
     pub(crate) sightings: Arc<Sightings>,
     rules: Arc<Rules>,
+    /// The time, in milliseconds since 1970.
     now: Timestamp,
+    /// How far the wall clock is off, in milliseconds.
+    off: i64,
+    /// Whether what was not noted came just now.
+    pub(crate) covered: bool,
     invoices: u8,
     blocks: u8,
 }
@@ -65,6 +71,8 @@ impl Town {
             sightings: Arc::default(),
             rules: Arc::default(),
             now: Timestamp::from_secs(BEGIN_S),
+            off: 0,
+            covered: true,
             invoices: 0,
             blocks: 0,
         };
@@ -86,6 +94,7 @@ impl Town {
     pub(crate) fn restart(&mut self) {
         self.memory = Arc::default();
         self.sightings = Arc::default();
+        self.covered = false;
     }
 
     /// The time.
@@ -98,9 +107,19 @@ impl Town {
         self.now = self.now.after(Duration::from_secs(secs));
     }
 
-    /// Sets the clock back.
-    pub(crate) fn set_back(&mut self, secs: u64) {
-        self.now = Timestamp::from_secs(self.now.secs() - secs);
+    /// Sets the wall clock: so many seconds off from now on.
+    pub(crate) fn set_off(&mut self, secs: i64) {
+        self.off = secs * 1000;
+    }
+
+    /// All clocks; the node's is right.
+    fn reading(&self) -> Reading {
+        Reading {
+            elapsed: Elapsed::from_millis(self.now.millis()),
+            wall: Timestamp::from_millis(self.now.millis().saturating_add_signed(self.off)),
+            node: Some(NodeTime::from_millis(self.now.millis())),
+            ..Reading::default()
+        }
     }
 
     // The node.
@@ -136,6 +155,13 @@ impl Town {
     /// Hands a transaction to the node, as anybody on the network would.
     pub(crate) fn broadcast(&mut self, tx: &bitcoincash::Transaction) -> Result<()> {
         let sent = self.chain.submit(&consensus::serialize(tx), false, self.now.secs());
+        sent.map(drop).map_err(|reject| anyhow::anyhow!("{}", reject.message))
+    }
+
+    /// The same to a node whose clock shows so many seconds more.
+    pub(crate) fn broadcast_dated(&mut self, tx: &bitcoincash::Transaction, secs: i64) -> Result<()> {
+        let now_s = self.now.secs().saturating_add_signed(secs);
+        let sent = self.chain.submit(&consensus::serialize(tx), false, now_s);
         sent.map(drop).map_err(|reject| anyhow::anyhow!("{}", reject.message))
     }
 
@@ -241,7 +267,7 @@ impl Town {
             outputs,
             memo: None,
             merchant_data: None,
-            expires: self.now.after(Duration::from_secs(900)),
+            lasts: Duration::from_secs(900),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf,
@@ -295,7 +321,7 @@ impl Town {
     }
 
     pub(crate) fn apply(&mut self, action: Action) -> Result<Outcome> {
-        let applied = ledger::apply(&self.view, &self.rules, Input { at: self.now, action })?;
+        let applied = ledger::apply(&self.view, &self.rules, Input { at: self.reading(), action })?;
         self.view.commit(applied.changes);
         Ok(applied.outcome)
     }
@@ -320,7 +346,7 @@ impl Town {
         }
         let mut answer = follow::Answer::Begin;
         loop {
-            let moment = follow::Moment { now: self.now, order: self.order()? };
+            let moment = follow::Moment { now: self.reading(), order: self.order()? };
             let step = pass.on(answer, &self.view, moment)?;
             match self.follow(step)? {
                 Ok(next) => answer = next,
@@ -352,7 +378,7 @@ impl Town {
         let mut pass = Pass::new(self.sightings.clone(), self.memory.clone(), true);
         let (mut answer, mut input) = (follow::Answer::Begin, Some(input));
         loop {
-            let moment = follow::Moment { now: self.now, order: self.order()? };
+            let moment = follow::Moment { now: self.reading(), order: self.order()? };
             let step = match pass.on(answer, &self.view, moment) {
                 Ok(step) => step,
                 Err(error) => return Ok(Err(error)),
@@ -395,7 +421,7 @@ impl Town {
 
     fn meet(&mut self, raw: bytes::Bytes) -> Result<()> {
         let transaction = Transaction::decode(raw)?.shared();
-        let moment = follow::Moment { now: self.now, order: self.order()? };
+        let moment = follow::Moment { now: self.reading(), order: self.order()? };
         let meeting = Meeting::new(transaction, moment, &self.sightings, self.memory.clone());
         let Some(mut meeting) = meeting else { return Ok(()) };
         let mut answer = follow::Answer::Begin;
@@ -540,6 +566,10 @@ impl Town {
                 self.now = self.now.after(pause);
                 submit::Answer::Paused
             }
+            submit::Step::AwaitPass => {
+                self.covered = self.pass()? == PassEnd::Complete;
+                submit::Answer::Passed(self.covered)
+            }
             submit::Step::Apply(action) => submit::Answer::Applied(Ok(self.apply(*action)?)),
             submit::Step::Done(end) => return Ok(Err(end)),
         };
@@ -548,7 +578,12 @@ impl Town {
     }
 
     fn ask_course(&mut self, course: &mut Course, answer: submit::Answer) -> Result<submit::Step> {
-        let moment = submit::Moment { now: self.now, order: self.order()?, sightings: &self.sightings };
+        let moment = submit::Moment {
+            now: self.reading(),
+            order: self.order()?,
+            sightings: &self.sightings,
+            covered: self.covered,
+        };
         Ok(course.on(answer, &self.view, moment)?)
     }
 }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::DateTime;
+use hyper::header::HeaderValue;
+
 /// Seconds since 1970, from the machine's clock.
 #[expect(
     clippy::disallowed_methods,
@@ -33,6 +36,14 @@ impl SimClock {
             0 => wall_time().saturating_add_signed(self.shared.offset.load(Ordering::SeqCst)),
             fixed => fixed,
         }
+    }
+
+    /// The `Date` of an answer. The node writes what the machine's clock shows, whatever `setmocktime` says.
+    pub(crate) fn date(&self) -> HeaderValue {
+        let shown = wall_time().saturating_add_signed(self.shared.offset.load(Ordering::SeqCst));
+        let date = i64::try_from(shown).ok().and_then(|secs| DateTime::from_timestamp(secs, 0));
+        let text = date.unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     /// Moves the running clock by `seconds`, back when negative. It adds up. A fixed time moves, too.

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -117,7 +117,10 @@ async fn connection(server: Arc<Server>, stream: TcpStream) {
         let (server, reset) = (&server, &reset);
         async move {
             match answer(server, request).await {
-                Some(response) => Ok::<_, Infallible>(response),
+                Some(mut response) => {
+                    response.headers_mut().insert(DATE, server.node.options.clock.date());
+                    Ok::<_, Infallible>(response)
+                }
                 None => {
                     reset.notify_one();
                     std::future::pending().await

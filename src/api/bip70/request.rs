@@ -45,7 +45,7 @@ pub(in crate::api) async fn request<S>(
         signature: None,
     };
     if let Some(signatures) = &shared.signatures
-        && signatures.signer().validity().holds_at(shared.state.engine.now())
+        && signatures.signer().validity().holds_at(shared.state.engine.now().wall)
     {
         request = sign(request, signatures).await?;
     }

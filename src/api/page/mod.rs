@@ -125,7 +125,7 @@ pub(super) fn show<S>(
     match found {
         Ok(statement) => {
             let watched = state.health.watches();
-            let page = Page::of(statement, state.engine.now(), watched, &state.settings, words);
+            let page = Page::of(statement, &state.engine.now(), watched, &state.settings, words);
             answer(StatusCode::OK, words, &InvoiceTemplate { frame, page })
         }
         Err(fault) => {

@@ -5,6 +5,8 @@
 //! go?* Whatever asks for money is in [`Page::ways`], and nowhere else: where that is empty, nothing on the page leads
 //! to a wallet.
 
+use std::time::Duration;
+
 use super::{
     amounts::{Amount, Moment, thousands, time_left},
     messages::{Messages, fill},
@@ -16,8 +18,8 @@ use crate::{
     },
     bch::{Capability, Network, Nft, Token},
     invoice::{
-        CreditState, DoubleSpend, Level, OutputStanding, RequiredOutput, Settlement, Standing, Statement,
-        Status, Timestamp,
+        CreditState, DoubleSpend, Level, OutputStanding, Reading, RequiredOutput, Settlement, Standing,
+        Statement, Status, Timestamp,
     },
 };
 
@@ -49,7 +51,7 @@ pub(super) enum State {
 }
 
 impl State {
-    fn of(statement: &Statement, standing: &Standing, now: Timestamp) -> Self {
+    fn of(statement: &Statement, standing: &Standing, now: &Reading) -> Self {
         let contested = is_contested(statement, standing);
         let holds = statement.credits.iter().any(|credit| credit.state == CreditState::Held);
         match (standing.status, &standing.settlement) {
@@ -57,7 +59,7 @@ impl State {
             (Status::Expired, _) => Self::Expired,
             (Status::Pending, _) if statement.state.level == Level::Held => Self::Held,
             // No wallet gets a document any more.
-            (Status::Pending, _) if now > statement.invoice.expires => Self::Over,
+            (Status::Pending, _) if statement.invoice.is_over(now, Duration::ZERO) => Self::Over,
             (Status::Pending, _) if holds => Self::Held,
             (Status::Pending, _) if standing.outputs.iter().any(|output| output.credited > 0) => {
                 Self::Partial
@@ -398,7 +400,7 @@ pub(super) struct Page<'a> {
     pub(super) since: u64,
     /// The event log that numbers it.
     pub(super) log: String,
-    /// When it was drawn.
+    /// When it was drawn, by a clock that comes to the shown end when the time is over.
     pub(super) now: Timestamp,
     /// After how many seconds to look again though no event came.
     pub(super) again: u32,
@@ -418,7 +420,7 @@ impl<'a> Page<'a> {
     /// What the page says at a moment. `watched` is whether a payment of this moment would be noticed.
     pub(super) fn of(
         statement: &'a Statement,
-        now: Timestamp,
+        now: &Reading,
         watched: bool,
         settings: &ApiSettings,
         words: &'a Messages,
@@ -444,8 +446,8 @@ impl<'a> Page<'a> {
             with_tokens: invoice.outputs.iter().any(|output| output.token.is_some()),
             memo: invoice.memo.as_deref().filter(|memo| !memo.is_empty()),
             expires: invoice.expires.into(),
-            is_over: now > invoice.expires && state != State::Held,
-            time_left: state.is_open().then(|| time_left(invoice.expires.since(now), words)),
+            is_over: invoice.is_over(now, Duration::ZERO) && state != State::Held,
+            time_left: state.is_open().then(|| time_left(invoice.time_left(now), words)),
             ways,
             outputs: outputs
                 .map(|(required, standing)| {
@@ -459,7 +461,10 @@ impl<'a> Page<'a> {
             payment: standing.settlement.as_ref().map(|it| Payment::of(statement, it, words)),
             since: statement.state.events,
             log: settings.log.to_string(),
-            now,
+            now: match invoice.time_left(now) {
+                Duration::ZERO => now.wall,
+                left => invoice.expires.before(left),
+            },
             again: state.look_again(statement.state.open_claims > 0, watched),
         }
     }

@@ -107,8 +107,12 @@ impl Storage for Store {
 struct StillClock(Arc<AtomicU64>);
 
 impl Clock for StillClock {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    fn running(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -173,6 +177,9 @@ impl Setup {
         let rpc = RpcSettings { threads: 2, ..RpcSettings::new(self.node_url.clone(), Auth::Cookie(cookie)) };
         let rpc = Rpc::start(rpc).unwrap();
         let sightings = Arc::new(Sightings::default());
+        sightings.coverage().connected(true);
+        sightings.coverage().pass_begins();
+        sightings.coverage().pass_ended(Duration::ZERO);
         let submitter = Submitter::new(store.clone(), engine.clone(), rpc, sightings.clone(), self.rules, 16);
         let health = Health::default();
         health.pass_ended();
@@ -257,9 +264,15 @@ impl World {
         assert!(matches!(outcome, Ok(Outcome::Done | Outcome::Part { .. })), "{outcome:?}");
     }
 
+    /// The evidence for what comes now.
+    fn seen_now(&self) -> FirstSeen {
+        let now = self.engine.now();
+        FirstSeen { sighting: Sighting::Order(self.engine.order()), at: now.elapsed, shown: now.wall }
+    }
+
     /// The node has a transaction in its mempool.
     async fn observe(&self, transaction: &Transaction) {
-        let first_seen = FirstSeen { sighting: Sighting::Order(self.engine.order()), at: self.engine.now() };
+        let first_seen = self.seen_now();
         let transaction = Arc::new(transaction.clone());
         let observation = Observation::Mempool;
         self.act(Action::Observed { transaction, first_seen, observation }).await;
@@ -269,10 +282,10 @@ impl World {
     async fn block(&self, height: u32, transactions: &[&Transaction]) {
         let hash = bitcoincash::hashes::Hash::from_byte_array([u8::try_from(height).unwrap(); 32]);
         if transactions.is_empty() {
-            return self.act(Action::Anchor { height, hash }).await;
+            return self.act(Action::Anchor { height, hash, time_s: 1 }).await;
         }
         let transactions = transactions.iter().map(|tx| (Arc::new((*tx).clone()), None)).collect();
-        let time_s = u32::try_from(self.engine.now().secs()).unwrap();
+        let time_s = u32::try_from(self.engine.now().wall.secs()).unwrap();
         self.act(Action::BlockPart { hash, height, time_s, transactions }).await;
         self.act(Action::BlockConnected { hash, height }).await;
     }

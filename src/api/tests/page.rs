@@ -359,7 +359,7 @@ async fn what_came_late_or_too_late() {
         assert_says(&html, &["Expired The time to pay is over.", "Expired2026-11-23 03:13:49 UTC"]);
         assert_asks_for_nothing(&html);
     }
-    server.world.act(Action::Tick { judge_expiry: true }).await;
+    server.world.act(Action::Tick { judge_expiry: true, clock_wrong: false }).await;
     server.world.observe(&paying(1, &[(1, 1000)])).await;
     let html = server.page(&late).await;
     assert_says(&html, &["Paid late The payment came after the time to pay was over."]);
@@ -578,7 +578,7 @@ async fn what_its_script_is_told() {
     server.world.move_clock(1801);
     let now = "2026-11-23T03:13:50.099Z";
     assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 1 {now} 5"), "nobody has judged it");
-    server.world.act(Action::Tick { judge_expiry: true }).await;
+    server.world.act(Action::Tick { judge_expiry: true, clock_wrong: false }).await;
     assert_eq!(told(&format!("/i/{id}")).await, format!("../{socket} 2 {now} 300"));
     assert_eq!(told("/i/zzz").await, "- - - -");
     // Events are numbered within one log, which the script names when it goes on.

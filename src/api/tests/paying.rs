@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Setup, address, asking, hex_of, node::Node, paying, script};
-use crate::{
-    bch::{Address, Network},
-    invoice::{FirstSeen, Sighting},
-};
+use crate::bch::{Address, Network};
 
 const UNPARSABLE: &str =
     "We were unable to parse the transaction you sent. Please try again or contact your wallet provider";
@@ -142,8 +139,7 @@ async fn what_is_refused() {
 
     let late = server.create(&asking(3, 1000)).await;
     let seen = paying(5, &[(4, 1000)]);
-    let sighting =
-        FirstSeen { sighting: Sighting::Order(server.world.engine.order()), at: server.world.engine.now() };
+    let sighting = server.world.seen_now();
     server.world.sightings.note(seen.txid(), sighting);
     let younger = server.create(&asking(4, 1000)).await;
     server.world.move_clock(3600);

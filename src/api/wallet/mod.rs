@@ -33,7 +33,7 @@
 mod fault;
 mod qr;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -55,7 +55,7 @@ use super::{
     watchtower::{Fault, both, invoice_id, reading, show_invoice},
 };
 use crate::{
-    invoice::{InvoiceId, Level, Statement, Status, Timestamp},
+    invoice::{InvoiceId, Level, Reading, Statement, Status},
     ledger::{Refusal, View},
 };
 
@@ -197,7 +197,7 @@ async fn take<S: View + Send + Sync + 'static>(
         let body = shared.whole_body(request, most).await?;
         match media_type.as_str() {
             bitpay::REQUEST => {
-                must_be_payable(&statement, shared.state.engine.now())?;
+                must_be_payable(&statement, &shared.state.engine.now())?;
                 bitpay::request(&shared.state, &statement, &body)
             }
             bitpay::VERIFICATION => bitpay::verify(&shared, &statement, caller, body).await,
@@ -225,15 +225,15 @@ async fn payable<S: View + Send + Sync + 'static>(
     name: &str,
 ) -> Result<Statement, WalletFault> {
     let statement = find(shared, name).await?;
-    must_be_payable(&statement, shared.state.engine.now())?;
+    must_be_payable(&statement, &shared.state.engine.now())?;
     Ok(statement)
 }
 
 /// A wallet gets no document that asks for what must not be paid.
-fn must_be_payable(statement: &Statement, now: Timestamp) -> Result<(), WalletFault> {
+fn must_be_payable(statement: &Statement, now: &Reading) -> Result<(), WalletFault> {
     let refusal = match statement.standing().status {
         Status::Pending if statement.state.level == Level::Held => Refusal::Held,
-        Status::Pending if now <= statement.invoice.expires => return Ok(()),
+        Status::Pending if !statement.invoice.is_over(now, Duration::ZERO) => return Ok(()),
         Status::Pending | Status::Expired => Refusal::Expired,
         Status::Paid | Status::Confirmed => Refusal::Paid,
         Status::Cancelled => Refusal::Cancelled,

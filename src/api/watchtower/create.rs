@@ -71,8 +71,10 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
     }
 
     let fee_rate = default_fee_rate(settings.fee_rate, shared.state.health.relay_fee());
+    // Read once: what is asked is measured, shown and kept by the same clocks.
     let (state, now) = (shared.clone(), shared.state.engine.now());
-    let draft = shared.parsed(&body, move |body| draft(body, &state.state.settings, fee_rate, now)).await??;
+    let parsed = shared.parsed(&body, move |body| draft(body, &state.state.settings, fee_rate, now.wall));
+    let draft = parsed.await??;
     drop(body);
     if !shared.state.health.may_create() {
         let text =
@@ -80,7 +82,7 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
         return Err(Fault::Away { retry_after: BLIND_RETRY, text: text.to_owned() });
     }
     let creation = Creation { id: InvoiceId::random(), merchant, draft, idempotency };
-    let created = match shared.apply(Action::Create(Box::new(creation))).await? {
+    let created = match shared.apply_at(now, Action::Create(Box::new(creation))).await? {
         Outcome::Created(created) => *created,
         outcome @ (Outcome::Done | Outcome::Part { .. } | Outcome::Claimed(_) | Outcome::Managed(_)) => {
             return Err(other_outcome(&outcome));

@@ -1,5 +1,7 @@
 //! The body of a creation, as the draft of an invoice.
 
+use std::time::Duration;
+
 use super::{
     Complaint, Fault,
     fields::{Form, Value, decimal, integer_within, list, text, text_within},
@@ -29,7 +31,7 @@ pub(super) fn draft(
     let outputs = required_outputs(&mut form, settings);
     let memo = form.optional("memo", |value| text_within(value, MOST_MEMO));
     let merchant_data = form.optional("merchant_data", merchant_data);
-    let expires = expires(&mut form, settings, now);
+    let lasts = lasts(&mut form, settings, now);
     let fee_rate = form.optional("required_fee_per_byte", fee_rate).unwrap_or(default_fee_rate);
     let most_confirmations = u64::from(MAX_CONFIRMATIONS_REQUIRED);
     let confirmations =
@@ -38,7 +40,7 @@ pub(super) fn draft(
     form.finish()?;
     let confirmations_required =
         confirmations.and_then(|number| u8::try_from(number).ok()).unwrap_or(settings.confirmations_required);
-    Ok(Draft { outputs, memo, merchant_data, expires, fee_rate, confirmations_required, zero_conf })
+    Ok(Draft { outputs, memo, merchant_data, lasts, fee_rate, confirmations_required, zero_conf })
 }
 
 fn required_outputs(form: &mut Form<'_>, settings: &ApiSettings) -> Vec<RequiredOutput> {
@@ -76,8 +78,8 @@ fn merchant_data(value: Value<'_>) -> Result<String, Complaint> {
     Ok(text.to_owned())
 }
 
-/// The last moment to pay: given, or from now on.
-fn expires(form: &mut Form<'_>, settings: &ApiSettings, now: Timestamp) -> Timestamp {
+/// How long it can be paid: until a given moment, or for a given time.
+fn lasts(form: &mut Form<'_>, settings: &ApiSettings, now: Timestamp) -> Duration {
     let last = now.after(settings.max_expiry);
     let at = form.optional("expires", |value| {
         let wrong = "Datetime has wrong format: use RFC 3339, such as 2026-11-23T02:43:49.099Z.";
@@ -88,15 +90,15 @@ fn expires(form: &mut Form<'_>, settings: &ApiSettings, now: Timestamp) -> Times
         if expires > last {
             return Err(Complaint::text(format!("Ensure this time is not after {last}.")));
         }
-        Ok(expires)
+        Ok(expires.since(now))
     });
     let within = form
         .optional("expires_in", |value| integer_within(value, 1, settings.max_expiry.as_secs()))
-        .map(|seconds| now.after(std::time::Duration::from_secs(seconds)));
+        .map(Duration::from_secs);
     if at.is_some() && within.is_some() {
         form.complain_of_all("give expires or expires_in, not both");
     }
-    at.or(within).unwrap_or_else(|| now.after(settings.default_expiry))
+    at.or(within).unwrap_or(settings.default_expiry)
 }
 
 /// A fee rate, from the very number that was written.
@@ -116,6 +118,6 @@ fn zero_conf(value: Value<'_>) -> Result<ZeroConf, Complaint> {
         decimal(value)?.parse().map_err(|_| Complaint::text(complaint))
     });
     form.finish()?;
-    let wait = std::time::Duration::from_millis(wait.unwrap_or_default());
+    let wait = Duration::from_millis(wait.unwrap_or_default());
     Ok(ZeroConf { min_score: min_score.unwrap_or(ProofScore::FULL), wait })
 }

@@ -14,7 +14,7 @@ use crate::{
         state::{Down, Shared},
     },
     engine::EngineError,
-    invoice::{InvoiceId, Merchant, Statement},
+    invoice::{InvoiceId, Merchant, Reading, Statement},
     ledger::{Action, Outcome, Reads, View, tables::Invoices},
 };
 
@@ -65,6 +65,12 @@ impl<S: Send + Sync + 'static> Shared<S> {
     /// The merchant whose key a request must show.
     pub(super) fn merchant_required(&self, headers: &HeaderMap) -> Result<Merchant, Fault> {
         self.merchant(headers)?.ok_or(Fault::Unauthorized("Authentication credentials were not provided."))
+    }
+
+    /// Has an input applied that was made from this reading of the clocks.
+    pub(super) async fn apply_at(&self, at: Reading, action: Action) -> Result<Outcome, Fault> {
+        let outcome = self.state.engine.try_apply_at(at, action).await;
+        Ok(outcome.map_err(|error: EngineError| Down::from(error))?)
     }
 
     /// Has an input applied.

@@ -16,7 +16,7 @@ use crate::{
     invoice::Merchant,
     ledger::{
         self, ReadError, Reads, View,
-        tables::{Transactions, UnassignedPayment},
+        tables::{Transactions, UnassignedPayment, UnassignedReason},
     },
 };
 
@@ -45,6 +45,8 @@ struct PaymentDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<TokenDocument>,
     first_seen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 /// A page of the merchant's unassigned payments, and of those that belong to nobody, in the order they were met.
@@ -99,6 +101,7 @@ fn document<S: View>(
         amount: payment.satoshis,
         address: address.map(|address| address.to_string()),
         token: payment.token.as_ref().map(TokenDocument::from),
-        first_seen: payment.first_seen.at.to_string(),
+        first_seen: payment.first_seen.shown.to_string(),
+        reason: payment.reason.map(UnassignedReason::name),
     })
 }

@@ -8,8 +8,7 @@ use crate::{bch::Transaction, invoice::InvoiceId};
 use std::sync::Arc;
 
 fn paid(world: &mut World, confirmations_required: u8) -> (InvoiceId, Arc<Transaction>) {
-    let expiry = world.expiry();
-    let mut terms = draft(vec![required(1, 1000, None)], expiry);
+    let mut terms = draft(vec![required(1, 1000, None)]);
     terms.confirmations_required = confirmations_required;
     let id = world.create_draft(1, terms);
     let tx = world.pay(&[(1, 1000)]);
@@ -38,8 +37,7 @@ fn an_event_for_each_block_up_to_what_was_asked() {
 #[test]
 fn the_least_of_the_settling_transactions_counts() {
     let mut world = World::new();
-    let expiry = world.expiry();
-    let mut terms = draft(vec![required(1, 1000, None), required(2, 500, None)], expiry);
+    let mut terms = draft(vec![required(1, 1000, None), required(2, 500, None)]);
     terms.confirmations_required = 2;
     let id = world.create_draft(1, terms);
     let txs = [world.pay(&[(1, 1000)]), world.pay(&[(2, 500)])];
@@ -169,8 +167,7 @@ fn what_was_begun_falls_with_what_it_stands_on() {
 fn a_payment_after_its_first_block_is_told_with_the_next() {
     // First met in a block, and three confirmations asked: the block that brought it is the first.
     let mut world = World::new();
-    let expiry = world.expiry();
-    let mut terms = draft(vec![required(1, 1000, None)], expiry);
+    let mut terms = draft(vec![required(1, 1000, None)]);
     terms.confirmations_required = 3;
     let id = world.create_draft(1, terms);
     let tx = world.pay(&[(1, 1000)]);
@@ -187,7 +184,7 @@ fn a_payment_after_its_first_block_is_told_with_the_next() {
 #[test]
 fn the_anchor_is_set_once() {
     let mut world = World::new();
-    world.input(Action::Anchor { height: 7, hash: block_hash(999) });
+    world.input(Action::Anchor { height: 7, hash: block_hash(999), time_s: 1 });
     assert!(!world.changed);
     assert_eq!(world.tip(), (100, block_hash(0)));
 }

@@ -99,8 +99,9 @@ fn a_claim_is_given_up_after_two_weeks_and_stays_a_preference() {
 fn what_is_claimed_comes_before_what_was() {
     for tags in [[1, 2], [2, 1]] {
         let mut world = World::new();
-        let expiry = world.now.after(Rules::CLAIM * 2);
-        let ids = tags.map(|tag| world.create_draft(tag, draft(vec![required(1, 1000, None)], expiry)));
+        let lasts = Rules::CLAIM * 2;
+        let terms = || crate::invoice::Draft { lasts, ..draft(vec![required(1, 1000, None)]) };
+        let ids = tags.map(|tag| world.create_draft(tag, terms()));
         let tx = world.pay(&[(1, 1000)]);
         assert_eq!(world.claim(ids[0], &tx), Claimed::Open);
         assert_eq!(world.claim(ids[1], &tx), Claimed::Refused(Refusal::CountedElsewhere));

@@ -13,8 +13,7 @@ fn key(name: &str, body: u8) -> Option<Idempotency> {
 #[test]
 fn an_invoice_is_in_the_index_when_its_creator_hears_of_it() {
     let mut world = World::new();
-    let expiry = world.expiry();
-    let created = world.try_create(1, shop(), draft(vec![required(1, 1000, None)], expiry), None);
+    let created = world.try_create(1, shop(), draft(vec![required(1, 1000, None)]), None);
     let told = created.statement().unwrap().clone();
     assert_eq!(told, world.statement(invoice_id(1)));
     assert_eq!(world.events(invoice_id(1)), [InvoiceCreated]);
@@ -26,8 +25,7 @@ fn an_invoice_is_in_the_index_when_its_creator_hears_of_it() {
 #[test]
 fn asked_again_the_answer_is_the_same() {
     let mut world = World::new();
-    let expiry = world.expiry();
-    let terms = || draft(vec![required(1, 1000, None)], expiry);
+    let terms = || draft(vec![required(1, 1000, None)]);
     let first = world.try_create(1, shop(), terms(), key("a", 1));
     let tx = world.pay(&[(1, 1000)]);
     world.mempool(&tx);
@@ -36,7 +34,7 @@ fn asked_again_the_answer_is_the_same() {
     assert!(!world.changed);
     assert_eq!(world.try_create(2, shop(), terms(), key("a", 2)), Created::OtherBody);
     // The keys of merchants are their own.
-    let theirs = || draft(vec![required(2, 1000, None)], expiry);
+    let theirs = || draft(vec![required(2, 1000, None)]);
     let other = world.try_create(3, Merchant::named("other"), theirs(), key("a", 2));
     assert_ne!(other, first);
     assert!(other.statement().is_some());
@@ -52,8 +50,7 @@ fn asked_again_the_answer_is_the_same() {
 #[test]
 fn a_record_of_an_older_version_is_repeated_by_the_body_as_it_was_sent() {
     let mut world = World::new();
-    let expiry = world.expiry();
-    let terms = || draft(vec![required(1, 1000, None)], expiry);
+    let terms = || draft(vec![required(1, 1000, None)]);
     let older = Idempotency { key: "a".to_owned(), body: [7; 32], sent: [0; 32] };
     let first = world.try_create(1, shop(), terms(), Some(older));
     let now = |sent: u8| Some(Idempotency { key: "a".to_owned(), body: [8; 32], sent: [sent; 32] });
@@ -65,20 +62,18 @@ fn a_record_of_an_older_version_is_repeated_by_the_body_as_it_was_sent() {
 fn what_was_refused_is_not_remembered() {
     let mut world = World::new();
     world.create(1, &[(1, 1000)]);
-    let expiry = world.expiry();
     let other = || Merchant::named("other");
-    let terms = draft(vec![required(1, 1000, None)], expiry);
+    let terms = draft(vec![required(1, 1000, None)]);
     let refused = world.try_create(2, other(), terms, key("a", 1));
     assert_eq!(refused, Created::ScriptOfAnother { index: 0 });
-    let terms = draft(vec![required(2, 1000, None)], expiry);
+    let terms = draft(vec![required(2, 1000, None)]);
     assert!(world.try_create(2, other(), terms, key("a", 9)).statement().is_some());
 }
 
 #[test]
 fn an_event_is_short_and_true() {
     let mut world = World::new();
-    let expiry = world.expiry();
-    let id = world.create_draft(1, draft(vec![required(1, 100_000, None)], expiry));
+    let id = world.create_draft(1, draft(vec![required(1, 100_000, None)]));
     // A stranger sends a lot of dust before the payer pays.
     let dust = world.pay(&[(1, 546); 150]);
     world.mempool(&dust);

@@ -13,7 +13,7 @@ use crate::{
 
 /// An invoice for 1000 satoshis that asks for this score, in thousandths, and so many seconds.
 fn asking(world: &mut World, tag: u8, min_score: u32, secs: u64) -> crate::invoice::InvoiceId {
-    let mut draft = draft(vec![required(tag, 1000, None)], world.expiry());
+    let mut draft = draft(vec![required(tag, 1000, None)]);
     let min_score = ProofScore::from_thousandths(min_score).unwrap();
     draft.zero_conf = Some(ZeroConf { min_score, wait: Duration::from_secs(secs) });
     world.create_draft(tag, draft)
@@ -186,7 +186,7 @@ fn no_time_passes_while_nobody_watches() {
 #[test]
 fn what_is_held_fills_its_place() {
     let mut world = World::new();
-    let mut draft = draft(vec![required(1, 1000, None), required(1, 1000, None)], world.expiry());
+    let mut draft = draft(vec![required(1, 1000, None), required(1, 1000, None)]);
     let min_score = ProofScore::from_thousandths(1000).unwrap();
     draft.zero_conf = Some(ZeroConf { min_score, wait: Duration::from_secs(3) });
     let id = world.create_draft(1, draft);
@@ -301,7 +301,7 @@ fn what_comes_back_waits_from_the_beginning() {
         }
         world.mempool(&tx);
         let credit = world.credit(&tx, 0).unwrap();
-        assert_eq!((credit.risk.score, credit.held_since), (None, Some(world.now)));
+        assert_eq!((credit.risk.score, credit.held_since), (None, Some(world.reading().elapsed)));
         world.appraise(&tx, 1000);
         for _ in 0..3 {
             assert_eq!(world.status(id), Status::Pending, "it was not watched for long enough");

@@ -208,7 +208,7 @@ fn invoice_indexes(view: &MemoryView, rules: &Rules, _tip: Option<u32>) {
             }
         }
         if state.level == Level::Unpaid && state.phase == Phase::Open {
-            expiries.insert((invoice.expires, *id), ());
+            expiries.insert((invoice.deadline, *id), ());
         }
         if let (Phase::Expired { at } | Phase::Cancelled { at }, false) = (state.phase, state.archived) {
             ends.insert((at.after(rules.late_window), *id), ());

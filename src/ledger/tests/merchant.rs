@@ -133,9 +133,8 @@ fn a_credit_moves_by_its_merchant_alone() {
 #[test]
 fn nothing_like_it() {
     let mut world = World::new();
-    let expiry = world.expiry();
     let plain = world.create(1, &[(1, 1000)]);
-    let with_token = world.create_draft(2, draft(vec![required(2, 1000, token(4, 5))], expiry));
+    let with_token = world.create_draft(2, draft(vec![required(2, 1000, token(4, 5))]));
     let tx = world.pay(&[(1, 1000)]);
     world.mempool(&tx);
     assert_eq!(world.assign(tx.outpoint(0), with_token), Managed::NothingLikeIt);

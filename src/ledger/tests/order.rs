@@ -1,10 +1,11 @@
 //! Registration comes first, and seen is not in the mempool (lifecycle 3.1, 3.2).
 
 use super::*;
-use crate::invoice::{FirstSeen, Order, Sighting, Timestamp};
+use crate::invoice::{FirstSeen, NodeTime, Order, Sighting, Timestamp};
 
 fn at(world: &World, sighting: Sighting) -> FirstSeen {
-    FirstSeen { sighting, at: world.now }
+    let now = world.reading();
+    FirstSeen { sighting, at: now.elapsed, shown: now.wall }
 }
 
 #[test]
@@ -42,18 +43,71 @@ fn an_older_transaction_pays_the_older_invoice() {
 }
 
 #[test]
-fn after_downtime_the_second_decides_and_equal_is_after() {
-    for (difference, pays) in [(-1i64, false), (0, true), (1, true)] {
+fn after_downtime_the_clock_of_the_node_decides() {
+    // Our clock is right, two hours or 400 days off; the node's as well, and another one.
+    for off in [0, 2 * 3600, -2 * 3600, 400 * 24 * 3600, -400 * 24 * 3600] {
+        for (difference, paid, doubtful) in [
+            (-121, false, false),
+            (-119, false, true),
+            (-3, false, true),
+            (-2, true, false),
+            (0, true, false),
+            (3600, true, false),
+        ] {
+            let mut world = World::new();
+            world.off = off * 1000;
+            world.node = Some(NodeTime::from_secs(1_700_000_000));
+            let id = world.create(1, &[(1, 1000)]);
+            let tx = world.pay(&[(1, 1000)]);
+            let sighting = Sighting::MempoolTime(1_700_000_000u64.checked_add_signed(difference).unwrap());
+            let seen = at(&world, sighting);
+            world.observe_as(&tx, seen, Observation::Mempool);
+            assert_eq!(world.status(id) == Status::Paid, paid, "{off} {difference}");
+            assert_eq!(world.unassigned().len(), usize::from(doubtful), "{off} {difference}");
+            if doubtful {
+                let (outpoint, satoshis) = (tx.outpoint(0), 1000);
+                let reason = Some(tables::UnassignedReason::MayBeOlder);
+                let event = world.last_event().unwrap();
+                assert_eq!(event.kind, PaymentUnassigned);
+                assert_eq!(event.subject, Subject::Unassigned { outpoint, satoshis, reason });
+                // Nor does a submission make a credit of it, or its block.
+                assert_eq!(world.claim_as(id, &tx, seen, ""), Claimed::Refused(Refusal::Older));
+                world.block(&[&tx]);
+                assert_eq!((world.credits(id).len(), world.unassigned().len()), (0, 1));
+                assert!(matches!(world.assign(outpoint, id), Managed::Done(_)));
+                assert_eq!(world.status(id), Status::Confirmed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_without_a_time_of_the_node_has_our_own() {
+    for (difference, pays) in [(-2i64, false), (-1, true), (0, true)] {
         let mut world = World::new();
         let id = world.create(1, &[(1, 1000)]);
         let secs = world.statement(id).invoice.created.secs();
         let tx = world.pay(&[(1, 1000)]);
-        let sighting = Sighting::MempoolTime(secs.checked_add_signed(difference).unwrap());
-        let seen = at(&world, sighting);
+        let seen = at(&world, Sighting::MempoolTime(secs.checked_add_signed(difference).unwrap()));
         world.observe_as(&tx, seen, Observation::Mempool);
         assert_eq!(world.status(id) == Status::Paid, pays, "{difference}");
-        assert_eq!(world.unassigned(), []);
     }
+}
+
+/// The script was asked for before, so the payment is ours; the invoice that it is for may be younger.
+#[test]
+fn no_older_invoice_gets_what_a_younger_one_may_be_owed() {
+    let mut world = World::new();
+    world.node = Some(NodeTime::from_secs(1_700_000_000));
+    let older = world.create(1, &[(1, 1000)]);
+    world.tick_after(world::LIFE + 1);
+    world.node = Some(NodeTime::from_secs(1_700_001_000));
+    let younger = world.create(2, &[(1, 2000)]);
+    let tx = world.pay(&[(1, 2000)]);
+    let seen = at(&world, Sighting::MempoolTime(1_700_000_950));
+    world.observe_as(&tx, seen, Observation::Mempool);
+    assert_eq!((world.credits(older).len(), world.credits(younger).len()), (0, 0));
+    assert_eq!(world.unassigned(), [(tx.outpoint(0), 2000)]);
 }
 
 #[test]
@@ -202,8 +256,7 @@ fn a_coinbase_dies_with_its_block() {
 #[test]
 fn an_event_for_each_block_though_a_coinbase_completes_the_settlement() {
     let mut world = World::new();
-    let expiry = world.expiry();
-    let mut terms = world::draft(vec![world::required(1, 1000, None)], expiry);
+    let mut terms = world::draft(vec![world::required(1, 1000, None)]);
     terms.confirmations_required = 3;
     let id = world.create_draft(1, terms);
     let coinbase = world.coinbase(&[(1, 400)]);
@@ -217,13 +270,13 @@ fn an_event_for_each_block_though_a_coinbase_completes_the_settlement() {
 }
 
 #[test]
-fn time_never_runs_back() {
+fn elapsed_time_never_runs_back_and_the_wall_clock_is_shown_as_it_is() {
     let mut world = World::new();
     let id = world.create(1, &[(1, 1000)]);
-    let now = world.now;
+    let elapsed = world.reading().elapsed;
     world.now = Timestamp::from_secs(5);
     let tx = world.pay(&[(1, 1000)]);
     world.observe_as(&tx, at(&world, Sighting::Order(world.order())), Observation::Mempool);
-    assert_eq!(world.statement(id).standing().settlement.unwrap().paid_at, now);
-    assert_eq!(world.last_event().unwrap().at, now);
+    assert_eq!(world.statement(id).standing().settlement.unwrap().paid_at, world.now);
+    assert_eq!(world.view.counters[&()].now, elapsed);
 }

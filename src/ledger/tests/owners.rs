@@ -16,8 +16,7 @@ fn other() -> Merchant {
 /// An invoice of a merchant, for these outputs.
 fn by(world: &mut World, tag: u8, merchant: Merchant, outputs: &[(u8, u64)]) -> Created {
     let outputs = outputs.iter().map(|(tag, satoshis)| required(*tag, *satoshis, None)).collect();
-    let terms = draft(outputs, world.expiry());
-    world.try_create(tag, merchant, terms, None)
+    world.try_create(tag, merchant, draft(outputs), None)
 }
 
 fn made(created: &Created) -> InvoiceId {

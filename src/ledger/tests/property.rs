@@ -142,15 +142,15 @@ impl Driver {
     }
 
     fn input(&mut self, action: Action) -> Outcome {
-        self.history.push(Input { at: self.world.now, action: action.clone() });
+        self.history.push(Input { at: self.world.reading(), action: action.clone() });
         self.world.input(action)
     }
 
     fn evidence(&self, evidence: u8) -> FirstSeen {
         let now = self.world.seen_now();
         match evidence {
-            0 => FirstSeen { sighting: Sighting::MempoolTime(now.at.secs()), at: now.at },
-            1 => FirstSeen { sighting: Sighting::Order(crate::invoice::Order(4)), at: now.at },
+            0 => FirstSeen { sighting: Sighting::MempoolTime(now.shown.secs()), ..now },
+            1 => FirstSeen { sighting: Sighting::Order(crate::invoice::Order(4)), ..now },
             _ => now,
         }
     }
@@ -214,7 +214,7 @@ impl Driver {
                         required(tag, satoshis, if tokens { token(9, 5) } else { None })
                     })
                     .collect();
-                let mut draft = draft(outputs, self.world.expiry());
+                let mut draft = draft(outputs);
                 draft.confirmations_required = confirmations;
                 draft.zero_conf = zero_conf.map(|(score, secs)| ZeroConf {
                     min_score: ProofScore::from_thousandths(score).unwrap(),
@@ -272,8 +272,9 @@ impl Driver {
             Step::Appraise { tx, score } => {
                 let score = score.and_then(ProofScore::from_thousandths);
                 self.input(Action::Appraised { txid: self.txs[tx].txid(), score });
-                let txids = self.txs.iter().map(|tx| tx.txid()).collect();
-                self.input(Action::Watched { txids, until: self.world.now });
+                let now = self.world.reading().elapsed;
+                let until = self.txs.iter().map(|tx| (tx.txid(), now)).collect();
+                self.input(Action::Watched { until });
             }
             Step::Part(chosen) => self.part(&chosen),
             Step::Connect => self.connect(),
@@ -297,7 +298,7 @@ impl Driver {
             }
             Step::Tick { secs, judge } => {
                 self.world.pass(secs);
-                self.input(Action::Tick { judge_expiry: judge });
+                self.input(Action::Tick { judge_expiry: judge, clock_wrong: false });
             }
         }
     }

@@ -173,7 +173,7 @@ fn row_5_needs_one_live_invoice() {
     assert_eq!(world.news(ids[0]), []);
     let event = world.last_event().unwrap();
     assert_eq!((event.kind, event.txid), (PaymentUnassigned, Some(tx.txid())));
-    assert_eq!(event.subject, Subject::Unassigned { outpoint: tx.outpoint(0), satoshis: 700 });
+    assert_eq!(event.subject, Subject::Unassigned { outpoint: tx.outpoint(0), satoshis: 700, reason: None });
     // Once the first is paid, the second is the only one.
     let exact = world.pay(&[(1, 1000)]);
     world.mempool(&exact);
@@ -272,8 +272,7 @@ fn tokens_by_observation() {
     ];
     for (asked, paid, satoshis, settled, over) in table {
         let mut world = World::new();
-        let expiry = world.expiry();
-        let id = world.create_draft(1, draft(vec![required(1, 1000, asked.clone())], expiry));
+        let id = world.create_draft(1, draft(vec![required(1, 1000, asked.clone())]));
         let tx = transaction(&[world.coin()], &[(1, satoshis, paid.clone())]);
         world.mempool(&tx);
         let standing = world.statement(id).standing();
@@ -287,8 +286,7 @@ fn tokens_by_observation() {
 fn a_token_of_another_kind_pays_nobody() {
     for (asked, paid) in [(None, token(4, 5)), (token(4, 5), None), (token(4, 5), token(6, 5))] {
         let mut world = World::new();
-        let expiry = world.expiry();
-        let id = world.create_draft(1, draft(vec![required(1, 1000, asked)], expiry));
+        let id = world.create_draft(1, draft(vec![required(1, 1000, asked)]));
         let tx = transaction(&[world.coin()], &[(1, 1000, paid)]);
         world.mempool(&tx);
         assert_eq!(world.credits(id), []);
@@ -312,8 +310,7 @@ fn shared_outputs_are_marked_or_refused() {
 
     let mut world = World::with(Rules { shared_outputs: SharedOutputs::Refuse, ..Rules::default() });
     let first = world.create(1, &[(1, 1000)]);
-    let expiry = world.expiry();
-    let same = || draft(vec![required(2, 1, None), required(1, 1000, None)], expiry);
+    let same = || draft(vec![required(2, 1, None), required(1, 1000, None)]);
     assert_eq!(world.try_create(2, shop(), same(), None), Created::Shared { index: 1 });
     assert!(!world.statement(first).state.shared);
     // A late one is live, a paid one is not.
@@ -328,8 +325,7 @@ fn shared_outputs_are_marked_or_refused() {
 fn a_script_has_one_merchant_for_ever() {
     let mut world = World::new();
     let id = world.create(1, &[(1, 1000)]);
-    let expiry = world.expiry();
-    let theirs = || draft(vec![required(2, 1, None), required(1, 77, None)], expiry);
+    let theirs = || draft(vec![required(2, 1, None), required(1, 77, None)]);
     let other = Merchant::named("other");
     let refused = Created::ScriptOfAnother { index: 1 };
     assert_eq!(world.try_create(2, other.clone(), theirs(), None), refused);

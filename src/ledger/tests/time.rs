@@ -1,7 +1,7 @@
-//! Time passing: expiry, the late window, retention.
+//! Time passing: expiry, the late window, retention; and clocks that are wrong.
 
 use super::*;
-use crate::invoice::Phase;
+use crate::invoice::{Phase, Timestamp};
 use std::time::Duration;
 
 #[test]
@@ -20,7 +20,7 @@ fn the_last_moment_is_part_of_the_time() {
     let mut world = in_time;
     world.now = world.now.after(Duration::from_millis(1));
     // What is not known up to now is not judged.
-    world.input(Action::Tick { judge_expiry: false });
+    world.input(Action::Tick { judge_expiry: false, clock_wrong: false });
     assert_eq!(world.news(id), []);
     world.tick();
     world.tick();
@@ -70,8 +70,11 @@ fn another_late_window_after_a_restart() {
         let rules = Rules { late_window: Duration::from_secs(days * 24 * 3600), ..Rules::default() };
         // Until the old entry comes up, it stands for the invoice.
         for day in [8u64, 31] {
-            world.now = at.after(Duration::from_secs(day * 24 * 3600));
-            let input = Input { at: world.now, action: Action::Tick { judge_expiry: true } };
+            world.now = Timestamp::from_millis(at.after(Duration::from_secs(day * 24 * 3600)).millis());
+            let input = Input {
+                at: world.reading(),
+                action: Action::Tick { judge_expiry: true, clock_wrong: false },
+            };
             let changes = apply(&world.view, &rules, input.clone()).unwrap().changes;
             world.view.commit(changes);
             invariants::hold(&world.view, &rules);
@@ -134,4 +137,107 @@ fn claim_then_expire_then_cancel() {
     assert_eq!(world.view.late_ends.len(), 1);
     world.mempool(&tx);
     assert_eq!(world.news(id), [InvoiceExpired, InvoiceCancelled, PaymentRecorded]);
+}
+
+/// Two seconds, two hours, two weeks, and more than a year, in milliseconds.
+const OFF: [i64; 4] = [2_000, 7_200_000, 14 * 86_400_000, 400 * 86_400_000];
+
+/// The wall clock is wrong when an invoice is made, and right from then on, or the other way round.
+#[test]
+fn an_invoice_can_be_paid_for_as_long_as_was_asked_whatever_the_wall_clock_shows() {
+    for off in OFF.into_iter().flat_map(|off| [off, -off]) {
+        for (first, second) in [(off, 0), (0, off), (off, off)] {
+            let mut world = World::new();
+            world.off = first;
+            let id = world.create(1, &[(1, 1000)]);
+            let invoice = world.statement(id).invoice;
+            assert_eq!(invoice.created, world.reading().wall);
+            assert_eq!(invoice.expires.since(invoice.created), Duration::from_secs(world::LIFE));
+            world.off = second;
+            world.tick_after(world::LIFE);
+            assert_eq!(world.status(id), Status::Pending, "{first} {second}");
+            // A submission is in time, and an observation.
+            let mut other = world.clone();
+            let tx = other.pay(&[(1, 1000)]);
+            assert_eq!(other.claim(id, &tx), Claimed::Open, "{first} {second}");
+            other.mempool(&tx);
+            assert!(!other.statement(id).standing().settlement.unwrap().late);
+            // It ends by the wall clock as it is shown, at most four hours later.
+            world.tick_after(4 * 3600 + 1);
+            assert_eq!(world.status(id), Status::Expired, "{first} {second}");
+            let last = world.last_event().unwrap();
+            assert_eq!((last.kind, last.at), (InvoiceExpired, world.reading().wall));
+        }
+    }
+}
+
+/// Somebody sets the clock right after a start with a wrong one: the next invoice is not expired by that.
+#[test]
+fn a_clock_that_was_ahead_at_one_start_shuts_nothing() {
+    for off in OFF {
+        let mut world = World::new();
+        world.off = off;
+        let ahead = world.create(1, &[(1, 1000)]);
+        world.tick_after(3);
+        world.off = 0;
+        let id = world.create(2, &[(2, 1000)]);
+        world.tick_after(3);
+        assert_eq!((world.status(ahead), world.status(id)), (Status::Pending, Status::Pending));
+        let tx = world.pay(&[(2, 1000)]);
+        assert_eq!(world.claim(id, &tx), Claimed::Open);
+        world.mempool(&tx);
+        assert_eq!(world.status(id), Status::Paid, "{off}");
+    }
+}
+
+#[test]
+fn no_deadline_is_judged_while_the_clock_is_known_to_be_wrong() {
+    let mut world = World::new();
+    let id = world.create(1, &[(1, 1000)]);
+    world.pass(30 * 24 * 3600);
+    world.input(Action::Tick { judge_expiry: true, clock_wrong: true });
+    assert_eq!(world.news(id), []);
+    world.tick();
+    assert_eq!(world.news(id), [InvoiceExpired]);
+}
+
+/// What cannot be undone waits for the chain to prove that its date is past.
+#[test]
+fn a_clock_that_is_far_ahead_deletes_nothing() {
+    let (day, retention) = (24 * 3600, Some(Duration::from_secs(30 * 24 * 3600)));
+    let mut world = World::with(Rules { retention, mines_by_itself: true, ..Rules::default() });
+    world.blocks(11);
+    let key = Idempotency { key: "k".to_owned(), body: [1; 32], sent: [2; 32] };
+    let terms = world::draft(vec![world::required(1, 1000, None)]);
+    let Created::Registered(statement) = world.try_create(1, shop(), terms, Some(key)) else { panic!() };
+    let id = statement.invoice.id;
+    world.tick_after(400 * day);
+    let kept = |world: &World| {
+        let archived = world.statement(id).state.archived;
+        (archived, world.view.ever.len(), world.view.idempotency.len())
+    };
+    assert_eq!((world.status(id), kept(&world)), (Status::Expired, (false, 1, 1)));
+    // Five blocks of that time are less than half of eleven.
+    world.blocks(5);
+    world.tick();
+    assert_eq!(kept(&world), (false, 1, 1));
+    world.blocks(1);
+    world.tick_after(8 * day);
+    assert_eq!(kept(&world), (true, 0, 0));
+}
+
+/// The next start measures its stop by the wall time of the last input.
+#[test]
+fn a_tick_keeps_what_the_clocks_show_after_one_was_set() {
+    let mut world = World::new();
+    world.create(1, &[(1, 1000)]);
+    let wall = |world: &World| world.view.counters[&()].wall.unwrap();
+    let before = wall(&world);
+    world.tick_after(1);
+    assert!(!world.changed && wall(&world) == before);
+    world.off = -7_200_000;
+    world.tick_after(1);
+    assert!(world.changed && wall(&world) == world.reading().wall);
+    world.tick_after(1);
+    assert!(!world.changed);
 }

@@ -226,7 +226,7 @@ fn one_that_cannot_pay_refuses_all() {
         is_public: false,
     };
     let judged = |world: &World, submitted: &[Submitted]| {
-        judge(&world.view, &world.rules, id, submitted, world.now).unwrap()
+        judge(&world.view, &world.rules, id, submitted, &world.reading()).unwrap()
     };
     let all = [submitted(&first, seen), submitted(&second, seen), submitted(&early, early_seen)];
     assert_eq!(judged(&world, &all), Judgement::Refused(Refusal::Older));

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bch::Transaction,
-    invoice::{FirstSeen, InvoiceId, Order, Sighting, Timestamp},
+    invoice::{FirstSeen, InvoiceId, Order, Reading, Sighting, Timestamp},
     ledger::tables::Records,
 };
 
@@ -49,9 +49,13 @@ where
 
 const NOW: u64 = 1_800_000_000;
 
+fn now() -> Reading {
+    Reading::of_wall(Timestamp::from_secs(NOW))
+}
+
 impl Counted {
     fn apply(&mut self, action: Action) -> Outcome {
-        let input = Input { at: Timestamp::from_secs(NOW), action };
+        let input = Input { at: now(), action };
         let Applied { changes, outcome } = apply(self, &Rules::default(), input).unwrap();
         self.view.commit(changes);
         outcome
@@ -60,10 +64,10 @@ impl Counted {
     /// So many invoices that ask for the same.
     fn with_equal_invoices(number: u16) -> Self {
         let mut store = Self::default();
-        store.apply(Action::Anchor { height: 100, hash: block_hash(0) });
+        store.apply(Action::Anchor { height: 100, hash: block_hash(0), time_s: 1 });
         for tag in 0..number {
             let id = InvoiceId::from_bytes(u128::from(tag).to_be_bytes());
-            let terms = draft(vec![required(1, 1000, None)], Timestamp::from_secs(NOW + 900));
+            let terms = draft(vec![required(1, 1000, None)]);
             let creation = Creation { id, merchant: shop(), draft: terms, idempotency: None };
             store.apply(Action::Create(Box::new(creation)));
         }
@@ -72,7 +76,7 @@ impl Counted {
     }
 
     fn seen(&self) -> FirstSeen {
-        FirstSeen { sighting: Sighting::Order(Order(u64::MAX)), at: Timestamp::from_secs(NOW) }
+        FirstSeen { sighting: Sighting::Order(Order(u64::MAX)), at: now().elapsed, shown: now().wall }
     }
 
     fn observe(&mut self, transaction: Arc<Transaction>) {

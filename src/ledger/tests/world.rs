@@ -8,8 +8,8 @@ use super::{super::*, invariants};
 use crate::{
     bch::{BlockHash, Category, FeeRate, OutPoint, ProofScore, ScriptBuf, Token, Transaction, Txid},
     invoice::{
-        Credit, Draft, FirstSeen, InvoiceId, Merchant, Order, PayerNote, RequiredOutput, Sighting, Statement,
-        Status, Timestamp, Via,
+        Credit, Draft, FirstSeen, InvoiceId, Merchant, NodeTime, Order, PayerNote, Reading, RequiredOutput,
+        Sighting, Statement, Status, Timestamp, Via,
     },
 };
 
@@ -80,12 +80,12 @@ pub(super) fn transaction(inputs: &[OutPoint], outputs: &[(u8, u64, Option<Token
 }
 
 /// A draft of what these ask for.
-pub(super) fn draft(outputs: Vec<RequiredOutput>, expires: Timestamp) -> Draft {
+pub(super) fn draft(outputs: Vec<RequiredOutput>) -> Draft {
     Draft {
         outputs,
         memo: None,
         merchant_data: None,
-        expires,
+        lasts: Duration::from_secs(LIFE),
         fee_rate: FeeRate::default(),
         confirmations_required: 1,
         zero_conf: None,
@@ -96,7 +96,12 @@ pub(super) fn draft(outputs: Vec<RequiredOutput>, expires: Timestamp) -> Draft {
 pub(super) struct World {
     pub(super) view: MemoryView,
     pub(super) rules: Rules,
+    /// Elapsed time, and the wall clock as long as that is right.
     pub(super) now: Timestamp,
+    /// How far the wall clock is off, in milliseconds.
+    pub(super) off: i64,
+    /// What the node's clock shows, if that is measured.
+    pub(super) node: Option<NodeTime>,
     /// Whether the last input left changes.
     pub(super) changed: bool,
     coins: u32,
@@ -110,15 +115,25 @@ impl World {
 
     pub(super) fn with(rules: Rules) -> Self {
         let now = Timestamp::from_millis(1_800_000_000_500);
-        let mut world = Self { view: MemoryView::default(), rules, now, changed: false, coins: 0, blocks: 0 };
-        world.input(Action::Anchor { height: 100, hash: block_hash(0) });
+        let mut world = Self {
+            view: MemoryView::default(),
+            rules,
+            now,
+            off: 0,
+            node: None,
+            changed: false,
+            coins: 0,
+            blocks: 0,
+        };
+        let time_s = u32::try_from(now.secs()).unwrap();
+        world.input(Action::Anchor { height: 100, hash: block_hash(0), time_s });
         world
     }
 
     /// Applies an input, twice, and checks everything.
     pub(super) fn input(&mut self, action: Action) -> Outcome {
         let moves = matches!(action, Action::Assign { .. });
-        let input = Input { at: self.now, action };
+        let input = Input { at: self.reading(), action };
         let Applied { changes, outcome } = apply(&self.view, &self.rules, input.clone()).unwrap();
         let again = apply(&self.view, &self.rules, input.clone()).unwrap();
         assert_eq!(changes, again.changes, "not deterministic: {input:?}");
@@ -138,6 +153,12 @@ impl World {
         outcome
     }
 
+    /// All clocks.
+    pub(super) fn reading(&self) -> Reading {
+        let wall = Timestamp::from_millis(self.now.millis().saturating_add_signed(self.off));
+        Reading { wall, node: self.node, ..Reading::of_wall(self.now) }
+    }
+
     pub(super) fn pass(&mut self, secs: u64) {
         self.now = self.now.after(Duration::from_secs(secs));
     }
@@ -146,11 +167,7 @@ impl World {
 
     pub(super) fn create(&mut self, tag: u8, outputs: &[(u8, u64)]) -> InvoiceId {
         let outputs = outputs.iter().map(|(tag, satoshis)| required(*tag, *satoshis, None)).collect();
-        self.create_draft(tag, draft(outputs, self.expiry()))
-    }
-
-    pub(super) fn expiry(&self) -> Timestamp {
-        self.now.after(Duration::from_secs(LIFE))
+        self.create_draft(tag, draft(outputs))
     }
 
     pub(super) fn create_draft(&mut self, tag: u8, draft: Draft) -> InvoiceId {
@@ -205,7 +222,8 @@ impl World {
     /// First seen now.
     pub(super) fn seen_now(&self) -> FirstSeen {
         let order = self.view.counters.get(&()).map(|meta| meta.order).unwrap_or_default();
-        FirstSeen { sighting: Sighting::Order(order), at: self.now }
+        let now = self.reading();
+        FirstSeen { sighting: Sighting::Order(order), at: now.elapsed, shown: now.wall }
     }
 
     pub(super) fn observe_as(
@@ -249,8 +267,9 @@ impl World {
     pub(super) fn watch_after(&mut self, secs: u64) {
         self.tick_after(secs);
         let held = self.view.held.keys();
-        let txids = held.map(|(_, outpoint)| outpoint.txid).collect();
-        self.input(Action::Watched { txids, until: self.now });
+        let now = self.reading().elapsed;
+        let until = held.map(|(_, outpoint)| (outpoint.txid, now)).collect();
+        self.input(Action::Watched { until });
     }
 
     // Submissions.
@@ -286,7 +305,7 @@ impl World {
     fn claim_these(&mut self, invoice: InvoiceId, transactions: Vec<Submitted>, memo: &str) -> Claimed {
         let memo = (!memo.is_empty()).then(|| memo.to_owned());
         let note = PayerNote { memo, refund_to: Vec::new() };
-        let judged = judge(&self.view, &self.rules, invoice, &transactions, self.now).unwrap();
+        let judged = judge(&self.view, &self.rules, invoice, &transactions, &self.reading()).unwrap();
         let txids = transactions.iter().map(|submitted| submitted.transaction.txid());
         let repeated = is_claimed(&self.view, invoice, txids).unwrap();
         let request = ClaimRequest { invoice, transactions, note, via: Via::Jpp };
@@ -376,7 +395,7 @@ impl World {
     // Time.
 
     pub(super) fn tick(&mut self) {
-        self.input(Action::Tick { judge_expiry: true });
+        self.input(Action::Tick { judge_expiry: true, clock_wrong: false });
     }
 
     /// Lets time pass, and notices.

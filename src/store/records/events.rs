@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     invoice::{Merchant, Statement},
-    ledger::{Event, EventKind, Subject},
+    ledger::{Event, EventKind, Subject, tables::UnassignedReason},
 };
 
 words! {
@@ -99,6 +99,8 @@ pub(in crate::store) struct OfUnassignedMessage {
     outpoint: Option<OutPointMessage>,
     #[prost(uint64, tag = "2")]
     satoshis: u64,
+    #[prost(uint32, optional, tag = "3")]
+    reason: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -128,8 +130,13 @@ impl Record for Event {
             Subject::Invoice { n, statement } => {
                 (Some(OfInvoiceMessage { n: *n, statement: Some(statement.message()) }), None)
             }
-            Subject::Unassigned { outpoint, satoshis } => {
-                (None, Some(OfUnassignedMessage { outpoint: Some(outpoint.message()), satoshis: *satoshis }))
+            Subject::Unassigned { outpoint, satoshis, reason } => {
+                let unassigned = OfUnassignedMessage {
+                    outpoint: Some(outpoint.message()),
+                    satoshis: *satoshis,
+                    reason: reason.map(UnassignedReason::number),
+                };
+                (None, Some(unassigned))
             }
         };
         EventMessage {
@@ -151,6 +158,10 @@ impl Record for Event {
             (None, Some(unassigned)) => Subject::Unassigned {
                 outpoint: part(unassigned.outpoint, "outpoint")?,
                 satoshis: unassigned.satoshis,
+                reason: unassigned
+                    .reason
+                    .map(|number| UnassignedReason::read(number, "reason of an unassigned payment"))
+                    .transpose()?,
             },
             (None, None) | (Some(_), Some(_)) => return Err(Damage::Field("subject")),
         };

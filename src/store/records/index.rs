@@ -3,10 +3,10 @@
 use bitcoincash::hashes::Hash as _;
 use prost::Message;
 
-use super::{Damage, Record, array, block_hash, invoice_id, time, txid};
+use super::{Damage, Record, array, block_hash, elapsed, invoice_id, node_time, time, txid};
 use crate::{
     bch::{BlockHash, OutPoint, ScriptHash, Txid},
-    invoice::{InvoiceId, Merchant, Order},
+    invoice::{InvoiceId, Merchant, NodeTime, Order, Timestamp},
     ledger::LogId,
     ledger::tables::{BlockRecord, IdempotencyRecord, Meta, ScriptRecord},
 };
@@ -126,6 +126,8 @@ pub(in crate::store) struct ScriptMessage {
     released: bool,
     #[prost(uint64, repeated, tag = "5")]
     taken: Vec<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    node_time_ms: Option<u64>,
 }
 
 impl Record for ScriptRecord {
@@ -138,6 +140,7 @@ impl Record for ScriptRecord {
             since_ms: self.since.millis(),
             released: self.released,
             taken: self.taken.iter().map(|order| order.0).collect(),
+            node_time_ms: self.node_time.map(NodeTime::millis),
         }
     }
 
@@ -148,6 +151,7 @@ impl Record for ScriptRecord {
             since: time(message.since_ms)?,
             released: message.released,
             taken: message.taken.into_iter().map(Order).collect(),
+            node_time: message.node_time_ms.map(node_time).transpose()?,
         })
     }
 }
@@ -178,17 +182,19 @@ pub(in crate::store) struct BlockMessage {
     height: u32,
     #[prost(uint64, tag = "2")]
     begun: u64,
+    #[prost(uint32, optional, tag = "3")]
+    time_s: Option<u32>,
 }
 
 impl Record for BlockRecord {
     type Message = BlockMessage;
 
     fn message(&self) -> BlockMessage {
-        BlockMessage { height: self.height, begun: self.begun.0 }
+        BlockMessage { height: self.height, begun: self.begun.0, time_s: self.time_s }
     }
 
     fn from_message(message: BlockMessage) -> Result<Self, Damage> {
-        Ok(Self { height: message.height, begun: Order(message.begun) })
+        Ok(Self { height: message.height, begun: Order(message.begun), time_s: message.time_s })
     }
 }
 
@@ -221,12 +227,17 @@ pub(in crate::store) struct CountersMessage {
     ordinal: u64,
     #[prost(uint64, tag = "3")]
     seq: u64,
+    /// Elapsed time.
     #[prost(uint64, tag = "4")]
     now_ms: u64,
     #[prost(message, optional, tag = "5")]
     tip: Option<PositionMessage>,
     #[prost(message, optional, tag = "6")]
     under_way: Option<PositionMessage>,
+    #[prost(uint64, optional, tag = "7")]
+    wall_ms: Option<u64>,
+    #[prost(uint64, optional, tag = "8")]
+    node_ms: Option<u64>,
 }
 
 impl Record for Meta {
@@ -240,6 +251,8 @@ impl Record for Meta {
             now_ms: self.now.millis(),
             tip: self.tip.as_ref().map(Record::message),
             under_way: self.under_way.as_ref().map(Record::message),
+            wall_ms: self.wall.map(Timestamp::millis),
+            node_ms: self.node.map(NodeTime::millis),
         }
     }
 
@@ -248,7 +261,9 @@ impl Record for Meta {
             order: Order(message.order),
             ordinal: message.ordinal,
             seq: message.seq,
-            now: time(message.now_ms)?,
+            now: elapsed(message.now_ms)?,
+            wall: message.wall_ms.map(time).transpose()?,
+            node: message.node_ms.map(node_time).transpose()?,
             tip: message.tip.map(Record::from_message).transpose()?,
             under_way: message.under_way.map(Record::from_message).transpose()?,
         })

@@ -20,7 +20,7 @@ use prost::Message;
 
 use crate::{
     bch::{BlockHash, Txid},
-    invoice::{InvoiceId, Timestamp},
+    invoice::{Elapsed, InvoiceId, NodeTime, Timestamp},
 };
 
 /// The version of the encoding: a protobuf message follows. Another one would be for what protobuf cannot say.
@@ -138,11 +138,20 @@ fn invoice_id(bytes: &[u8]) -> Result<InvoiceId, Damage> {
     array(bytes, "invoice id").map(InvoiceId::from_bytes)
 }
 
-fn time(millis: u64) -> Result<Timestamp, Damage> {
-    if millis > Timestamp::MAX.millis() {
-        return Err(Damage::Field("time"));
-    }
-    Ok(Timestamp::from_millis(millis))
+fn millis(millis: u64) -> Result<u64, Damage> {
+    if millis > Timestamp::MAX.millis() { Err(Damage::Field("time")) } else { Ok(millis) }
+}
+
+fn time(at: u64) -> Result<Timestamp, Damage> {
+    millis(at).map(Timestamp::from_millis)
+}
+
+fn elapsed(at: u64) -> Result<Elapsed, Damage> {
+    millis(at).map(Elapsed::from_millis)
+}
+
+fn node_time(at: u64) -> Result<NodeTime, Damage> {
+    millis(at).map(NodeTime::from_millis)
 }
 
 /// A number that is narrower in memory than on disk.

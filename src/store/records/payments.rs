@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Damage, Record, Word as _,
+    Damage, Record, Word as _, elapsed,
     index::{OutPointMessage, PositionMessage, script_hash},
     invoice_id, messages, narrow, part, parts, required,
     terms::TokenMessage,
@@ -15,12 +15,13 @@ use crate::{
     invoice::{
         Credit, CreditState, DoubleSpend, FirstSeen, Merchant, Order, PayerNote, Refund, Risk, Sighting, Via,
     },
-    ledger::tables::{Claim, ClaimState, Place, TransactionRecord, UnassignedPayment},
+    ledger::tables::{Claim, ClaimState, Place, TransactionRecord, UnassignedPayment, UnassignedReason},
 };
 
 words! {
     Via { 1 = Jpp, 2 = Bip70, 3 = Api, 4 = Mempool, 5 = Block }
     ClaimState { 1 = Open, 2 = Ended }
+    UnassignedReason { 1 = MayBeOlder }
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -31,8 +32,12 @@ pub(in crate::store) struct FirstSeenMessage {
     /// The position (1, 3), or seconds (2).
     #[prost(uint64, tag = "2")]
     number: u64,
+    /// In elapsed time.
     #[prost(uint64, tag = "3")]
     at_ms: u64,
+    /// As it is shown. Absent in the records of programs that had one time for both.
+    #[prost(uint64, optional, tag = "4")]
+    shown_ms: Option<u64>,
 }
 
 impl Record for FirstSeen {
@@ -44,7 +49,8 @@ impl Record for FirstSeen {
             Sighting::MempoolTime(secs) => (2, secs),
             Sighting::Block(order) => (3, order.0),
         };
-        FirstSeenMessage { sighting, number, at_ms: self.at.millis() }
+        let shown_ms = Some(self.shown.millis());
+        FirstSeenMessage { sighting, number, at_ms: self.at.millis(), shown_ms }
     }
 
     fn from_message(message: FirstSeenMessage) -> Result<Self, Damage> {
@@ -54,7 +60,8 @@ impl Record for FirstSeen {
             3 => Sighting::Block(Order(message.number)),
             _ => return Err(Damage::Field("sighting")),
         };
-        Ok(Self { sighting, at: time(message.at_ms)? })
+        let shown = time(message.shown_ms.unwrap_or(message.at_ms))?;
+        Ok(Self { sighting, at: elapsed(message.at_ms)?, shown })
     }
 }
 
@@ -218,7 +225,7 @@ impl Record for Credit {
             late: message.late,
             ambiguous: message.ambiguous,
             first_seen: time(message.first_seen_ms)?,
-            held_since: message.held_since_ms.map(time).transpose()?,
+            held_since: message.held_since_ms.map(elapsed).transpose()?,
             live_since: message.live_since_ms.map(time).transpose()?,
             risk: Risk {
                 score: score.transpose()?,
@@ -325,7 +332,7 @@ impl Record for Claim {
             assignment: parts(message.assignment)?,
             note: part(message.note, "note")?,
             via: Via::read(message.via, "way of a payment")?,
-            claimed: time(message.claimed_ms)?,
+            claimed: elapsed(message.claimed_ms)?,
             state: ClaimState::read(message.state, "state of a claim")?,
         })
     }
@@ -345,6 +352,8 @@ pub(in crate::store) struct UnassignedMessage {
     first_seen: Option<FirstSeenMessage>,
     #[prost(uint64, tag = "6")]
     ordinal: u64,
+    #[prost(uint32, optional, tag = "7")]
+    reason: Option<u32>,
 }
 
 impl Record for UnassignedPayment {
@@ -358,6 +367,7 @@ impl Record for UnassignedPayment {
             token: self.token.as_ref().map(Record::message),
             first_seen: Some(self.first_seen.message()),
             ordinal: self.ordinal,
+            reason: self.reason.map(UnassignedReason::number),
         }
     }
 
@@ -369,6 +379,10 @@ impl Record for UnassignedPayment {
             token: message.token.map(Record::from_message).transpose()?,
             first_seen: part(message.first_seen, "first sighting")?,
             ordinal: message.ordinal,
+            reason: message
+                .reason
+                .map(|number| UnassignedReason::read(number, "reason of an unassigned payment"))
+                .transpose()?,
         })
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use prost::Message;
 
 use super::{
-    Damage, Record, Word as _, array, invoice_id, messages, narrow, part, parts, required,
-    standing::PaidMessage, time, words,
+    Damage, Record, Word as _, array, elapsed, invoice_id, messages, narrow, node_time, part, parts,
+    required, standing::PaidMessage, time, words,
 };
 use crate::{
     bch::{Capability, Category, FeeRate, Nft, ProofScore, ScriptBuf, Token},
     invoice::{
-        DoubleSpend, Invoice, InvoiceState, Level, Merchant, Order, Phase, RequiredOutput, Timestamp,
+        DoubleSpend, Elapsed, Invoice, InvoiceState, Level, Merchant, NodeTime, Order, Phase, RequiredOutput,
         ZeroConf,
     },
     ledger::tables::InvoiceRecord,
@@ -137,6 +137,11 @@ pub(in crate::store) struct InvoiceMessage {
     registered: u64,
     #[prost(message, optional, tag = "11")]
     zero_conf: Option<ZeroConfMessage>,
+    /// In elapsed time. Absent in the records of programs that had one time for both.
+    #[prost(uint64, optional, tag = "12")]
+    deadline_ms: Option<u64>,
+    #[prost(uint64, optional, tag = "13")]
+    node_time_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -180,6 +185,8 @@ impl Record for Invoice {
             confirmations_required: self.confirmations_required.into(),
             registered: self.registered.0,
             zero_conf: self.zero_conf.as_ref().map(Record::message),
+            deadline_ms: Some(self.deadline.millis()),
+            node_time_ms: self.node_time.map(NodeTime::millis),
         }
     }
 
@@ -192,6 +199,8 @@ impl Record for Invoice {
             merchant_data: message.merchant_data,
             created: time(message.created_ms)?,
             expires: time(message.expires_ms)?,
+            deadline: elapsed(message.deadline_ms.unwrap_or(message.expires_ms))?,
+            node_time: message.node_time_ms.map(node_time).transpose()?,
             fee_rate: required(FeeRate::from_millisatoshis(message.fee_rate), "fee rate")?,
             confirmations_required: narrow(message.confirmations_required, "number of confirmations")?,
             registered: Order(message.registered),
@@ -205,7 +214,7 @@ pub(in crate::store) struct StateMessage {
     /// 1 open, 2 expired, 3 cancelled.
     #[prost(uint32, tag = "1")]
     phase: u32,
-    /// Since when, unless open.
+    /// Since when, unless open, in elapsed time.
     #[prost(uint64, tag = "2")]
     phase_at_ms: u64,
     #[prost(uint32, tag = "3")]
@@ -229,7 +238,7 @@ impl Record for InvoiceState {
 
     fn message(&self) -> StateMessage {
         let (phase, at) = match self.phase {
-            Phase::Open => (1, Timestamp::default()),
+            Phase::Open => (1, Elapsed::default()),
             Phase::Expired { at } => (2, at),
             Phase::Cancelled { at } => (3, at),
         };
@@ -247,7 +256,7 @@ impl Record for InvoiceState {
     }
 
     fn from_message(message: StateMessage) -> Result<Self, Damage> {
-        let at = time(message.phase_at_ms)?;
+        let at = elapsed(message.phase_at_ms)?;
         Ok(Self {
             phase: match message.phase {
                 1 => Phase::Open,

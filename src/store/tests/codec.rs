@@ -9,7 +9,7 @@ use proptest::{
 
 use super::sample::Sample;
 use crate::{
-    invoice::{InvoiceId, Merchant, Order, Timestamp},
+    invoice::{Elapsed, InvoiceId, Merchant, Order, Timestamp},
     ledger::{
         ReadError, Reads, Table,
         tables::{self, Ask, Events, ScriptRecord, Window, with_tables},
@@ -106,7 +106,7 @@ fn bytes_that_never_change() {
         "0107070707070707070707070707070707070707070707070707070707070707070000000000000102\
          0003"
     );
-    let key = (Timestamp::from_millis(1), Merchant::named("a\0b"), "k".to_owned());
+    let key = (Elapsed::from_millis(1), Merchant::named("a\0b"), "k".to_owned());
     assert_eq!(hex::encode(keys::encode(&key)), "00000000000000016100ff6200006b0000");
     let script = ScriptRecord {
         merchant: Merchant::named("shop"),
@@ -114,6 +114,7 @@ fn bytes_that_never_change() {
         since: Timestamp::from_millis(5),
         released: false,
         taken: Vec::new(),
+        node_time: None,
     };
     assert_eq!(bytes_of(&script), "010a0473686f7010ac021805");
     assert_eq!(bytes_of(&()), "01");

@@ -12,15 +12,15 @@ use crate::{
         Txid,
     },
     invoice::{
-        Completion, Credit, CreditState, DoubleSpend, FirstSeen, Invoice, InvoiceId, InvoiceState, Level,
-        Merchant, Order, OutputStanding, Paid, PayerNote, Phase, Refund, RequiredOutput, Risk, Settlement,
-        Settling, Sighting, Standing, Statement, Status, Timestamp, Via, ZeroConf,
+        Completion, Credit, CreditState, DoubleSpend, Elapsed, FirstSeen, Invoice, InvoiceId, InvoiceState,
+        Level, Merchant, NodeTime, Order, OutputStanding, Paid, PayerNote, Phase, Refund, RequiredOutput,
+        Risk, Settlement, Settling, Sighting, Standing, Statement, Status, Timestamp, Via, ZeroConf,
     },
     ledger::{
         Event, EventKind, Subject,
         tables::{
             Ask, BlockRecord, Claim, ClaimState, IdempotencyRecord, InvoiceRecord, Meta, Place, ScriptRecord,
-            TransactionRecord, UnassignedPayment, Window,
+            TransactionRecord, UnassignedPayment, UnassignedReason, Window,
         },
     },
 };
@@ -116,6 +116,8 @@ made_of! {
     OutPoint: (Txid, u32), |(txid, vout)| Self { txid, vout };
     Order: u64, Self;
     Timestamp: u64, Self::from_millis;
+    Elapsed: u64, Self::from_millis;
+    NodeTime: u64, Self::from_millis;
     Merchant: String, Self::named;
     FeeRate: u64, |rate| Self::from_millisatoshis(rate).unwrap_or(Self::MAX);
     ProofScore: u32, |score| Self::from_thousandths(score).unwrap_or(Self::FULL);
@@ -150,10 +152,11 @@ one_of! {
     }
     EventKind { select(Self::ALL.to_vec()) }
     ClaimState { Just(Self::Open), Just(Self::Ended) }
+    UnassignedReason { Just(Self::MayBeOlder) }
     Phase {
         Just(Self::Open),
-        Timestamp::sample().prop_map(|at| Self::Expired { at }),
-        Timestamp::sample().prop_map(|at| Self::Cancelled { at }),
+        Elapsed::sample().prop_map(|at| Self::Expired { at }),
+        Elapsed::sample().prop_map(|at| Self::Cancelled { at }),
     }
     Sighting {
         Order::sample().prop_map(Self::Order),
@@ -176,8 +179,8 @@ one_of! {
     }
     Subject {
         <(u64, Box<Statement>)>::sample().prop_map(|(n, statement)| Self::Invoice { n, statement }),
-        <(OutPoint, u64)>::sample()
-            .prop_map(|(outpoint, satoshis)| Self::Unassigned { outpoint, satoshis }),
+        <(OutPoint, u64, Option<UnassignedReason>)>::sample()
+            .prop_map(|(outpoint, satoshis, reason)| Self::Unassigned { outpoint, satoshis, reason }),
     }
 }
 
@@ -197,7 +200,7 @@ impl Sample for Credit {
             Via::sample(),
             <(bool, bool)>::sample(),
             Timestamp::sample(),
-            <(Option<Timestamp>, Option<Timestamp>)>::sample(),
+            <(Option<Elapsed>, Option<Timestamp>)>::sample(),
             Risk::sample(),
         );
         let make = |((outpoint, invoice, output, satoshis, token, ordinal), rest)| {
@@ -223,6 +226,37 @@ impl Sample for Credit {
     }
 }
 
+/// In three parts, for the same reason.
+impl Sample for Invoice {
+    fn sample() -> BoxedStrategy<Self> {
+        let names =
+            (InvoiceId::sample(), Merchant::sample(), Vec::sample(), Option::sample(), Option::sample());
+        let times = (Timestamp::sample(), Timestamp::sample(), Elapsed::sample(), Option::sample());
+        let terms = (FeeRate::sample(), u8::sample(), Option::sample(), Order::sample());
+        let make = |(names, times, terms)| {
+            let (id, merchant, outputs, memo, merchant_data) = names;
+            let (created, expires, deadline, node_time) = times;
+            let (fee_rate, confirmations_required, zero_conf, registered) = terms;
+            Self {
+                id,
+                merchant,
+                outputs,
+                memo,
+                merchant_data,
+                created,
+                expires,
+                deadline,
+                node_time,
+                fee_rate,
+                confirmations_required,
+                zero_conf,
+                registered,
+            }
+        };
+        (names, times, terms).prop_map(make).boxed()
+    }
+}
+
 /// What the field of a struct can be; its name is for nobody but the macro.
 fn field<T: Sample>(_name: &str) -> BoxedStrategy<T> {
     T::sample()
@@ -241,10 +275,6 @@ structs! {
     Nft { capability, commitment }
     Token { category, amount, nft }
     RequiredOutput { address, script, satoshis, token, description }
-    Invoice {
-        id, merchant, outputs, memo, merchant_data, created, expires, fee_rate, confirmations_required,
-        zero_conf, registered,
-    }
     ZeroConf { min_score, wait }
     Risk { score, double_spend }
     InvoiceState { phase, level, shared, ambiguous, double_spend, open_claims, events, archived }
@@ -252,19 +282,19 @@ structs! {
     Paid { credits, there, ambiguous, counted, with_held, settling }
     Settling { txids, ordinals, last, late, outside, height, completed }
     Completion { by, paid_at, via }
-    FirstSeen { sighting, at }
+    FirstSeen { sighting, at, shown }
     TransactionRecord { raw, first_seen, place, outputs, coinbase }
     Refund { script, address, satoshis }
     PayerNote { memo, refund_to }
     Claim { assignment, note, via, claimed, state }
-    ScriptRecord { merchant, first, since, released, taken }
+    ScriptRecord { merchant, first, since, node_time, released, taken }
     OutputStanding { credited, satisfied, token_overpaid }
     Settlement { txids, completed_by, paid_at, via, late, confirmations, in_blocks }
     Standing { status, outputs, amount_paid, overpaid, underpaid, late, settlement }
     Statement { invoice, state, credits, total, note, tip_height, abridged }
     Event { seq, kind, at, merchant, txid, subject }
-    UnassignedPayment { merchant, script, satoshis, token, first_seen, ordinal }
+    UnassignedPayment { merchant, script, satoshis, token, first_seen, ordinal, reason }
     IdempotencyRecord { body, invoice }
-    BlockRecord { height, begun }
-    Meta { order, ordinal, seq, now, tip, under_way }
+    BlockRecord { height, begun, time_s }
+    Meta { order, ordinal, seq, now, wall, node, tip, under_way }
 }

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use super::{BATCH, Course, Inputs, Moment, Stage, Step, done, is_with_node};
 use crate::{
     bch::{FeeRate, OutPoint, Output, Transaction},
-    invoice::{FirstSeen, Sighting, Timestamp},
+    invoice::Sighting,
     ledger::{
-        Judgement, ReadError, Reads, Refusal, View,
-        tables::{Invoices, Transactions},
+        Action, Judgement, Observation, ReadError, Reads, Refusal, View,
+        tables::{Invoices, Place, Transactions},
     },
     node::{Coin, MempoolEntry, Request},
     submit::{
@@ -46,19 +46,48 @@ impl Course {
         self.ask_batch(&tx, self.spent.len(), Stage::Inputs(tx.clone()))
     }
 
-    /// The node has a transaction in its mempool: its inputs are spent by itself. It may be older than the invoice.
+    /// The node has a transaction in its mempool: its inputs are spent by itself. It may be older than the invoice, and it
+    /// may be somebody else's. What was not noted yet is observed first, as if nobody had handed it over: whoever sees
+    /// another payer's transaction before we do must not get it counted for an invoice of his own.
     pub(super) fn met<V: View>(
         &mut self,
-        tx: &Transaction,
+        tx: Arc<Transaction>,
         entry: &MempoolEntry,
         view: &V,
         moment: Moment<'_>,
     ) -> Result<Step, ReadError> {
-        let at = Timestamp::from_secs(entry.time_s).min(moment.now);
-        let entered = FirstSeen { sighting: Sighting::MempoolTime(entry.time_s), at };
-        let seen = moment.sightings.get(&tx.txid()).unwrap_or(entered);
-        self.seen.entry(tx.txid()).or_insert(seen);
-        self.inputs.insert(tx.txid(), Inputs::Spent);
+        let txid = tx.txid();
+        let known = Reads::<Transactions>::get(view, &txid)?;
+        let noted =
+            moment.sightings.get(&txid).is_some() || known.is_some_and(|known| known.place != Place::Claimed);
+        if noted {
+            return self.spent_by_itself(&tx, view, moment);
+        }
+        if !moment.covered && !self.waited_for_pass {
+            self.stage = Stage::Uncovered(tx);
+            return Ok(Step::AwaitPass);
+        }
+        // It came since the last pass. Its age tells whether that was in time.
+        let came = moment.now.first_seen(Sighting::Order(moment.order), entry.time_s);
+        let first_seen = moment.sightings.note(txid, came);
+        self.stage = Stage::Observed(tx.clone());
+        let observation = Observation::Mempool;
+        Ok(Step::Apply(Box::new(Action::Observed { transaction: tx, first_seen, observation })))
+    }
+
+    /// The node has a transaction, and so do our notes.
+    pub(super) fn spent_by_itself<V: View>(
+        &mut self,
+        tx: &Transaction,
+        view: &V,
+        moment: Moment<'_>,
+    ) -> Result<Step, ReadError> {
+        let txid = tx.txid();
+        let known = Reads::<Transactions>::get(view, &txid)?.and_then(|known| known.first_seen);
+        if let Some(seen) = known.or_else(|| moment.sightings.get(&txid)) {
+            self.seen.entry(txid).or_insert(seen);
+        }
+        self.inputs.insert(txid, Inputs::Spent);
         match self.judge(view, moment)? {
             Judgement::Refused(refusal) => Ok(done(Err(SubmitError::Refused(refusal)))),
             Judgement::AlreadyCredited => self.checked(view, moment),

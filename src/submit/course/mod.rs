@@ -18,7 +18,7 @@ use super::{Accepted, InputFault, Submission, SubmitError, checks::check_shape, 
 use crate::{
     bch::{BlockHash, OutPoint, Output, Transaction, Txid},
     engine::{EngineError, Sightings},
-    invoice::{FirstSeen, Order, Sighting, Timestamp},
+    invoice::{FirstSeen, Order, Reading, Sighting},
     ledger::{
         Action, Judgement, Outcome, ReadError, Reads, Refusal, Rules, Submitted, View, is_claimed, judge,
         tables::{Blocks, Chain, Place, TransactionRecord, Transactions},
@@ -37,6 +37,8 @@ pub enum Step {
     Ask(Request),
     /// Time.
     Pause(Duration),
+    /// A complete pass over the node's mempool, for a few seconds at most.
+    AwaitPass,
     /// This of the engine.
     Apply(Box<Action>),
     /// Nothing more.
@@ -52,6 +54,8 @@ pub enum Answer {
     Node(Result<Reply, NodeError>),
     /// The pause is over.
     Paused,
+    /// There was a pass, or there was none in time.
+    Passed(bool),
     /// The engine's outcome.
     Applied(Result<Outcome, EngineError>),
 }
@@ -59,12 +63,23 @@ pub enum Answer {
 /// What is known at the moment of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'m> {
-    /// The wall clock.
-    pub now: Timestamp,
+    /// All clocks.
+    pub now: Reading,
     /// The position up to which everything is on disk.
     pub order: Order,
     /// When transactions were first seen, as far as they were.
     pub sightings: &'m Sightings,
+    /// Whether a transaction that the node has, and that was not noted, came just now ([`Coverage::is_current`]).
+    ///
+    /// [`Coverage::is_current`]: crate::engine::Coverage::is_current
+    pub covered: bool,
+}
+
+impl Moment<'_> {
+    /// The evidence for what comes to us now.
+    fn first_seen(&self) -> FirstSeen {
+        FirstSeen { sighting: Sighting::Order(self.order), at: self.now.elapsed, shown: self.now.wall }
+    }
 }
 
 /// One submission on its way.
@@ -91,6 +106,8 @@ pub struct Course {
     waited: bool,
     /// Whether what is handed over was lost before.
     was_lost: bool,
+    /// Whether a pass was waited for.
+    waited_for_pass: bool,
 }
 
 /// What is known of the inputs of a transaction.
@@ -107,6 +124,10 @@ enum Inputs {
 enum Stage {
     Start,
     Inputs(Arc<Transaction>),
+    /// The node has it, and how long it has had it is not known before a pass.
+    Uncovered(Arc<Transaction>),
+    /// The node has it, and it is taken in as the network's, before it is judged as this payer's.
+    Observed(Arc<Transaction>),
     Parent(Arc<Transaction>),
     /// Its inputs are gone: perhaps because it is in a block itself.
     OwnOutputs(Arc<Transaction>, OutPoint),
@@ -139,6 +160,7 @@ impl Course {
             delivered: BTreeSet::new(),
             waited: false,
             was_lost: false,
+            waited_for_pass: false,
         }
     }
 
@@ -161,9 +183,15 @@ impl Course {
         match (self.stage.clone(), answer) {
             (Stage::Start, Answer::Begin) => self.start(view, moment),
             (Stage::Inputs(tx), Answer::Node(Ok(Reply::Inputs { entry, coins }))) => match entry {
-                Some(entry) => self.met(&tx, &entry, view, moment),
+                Some(entry) => self.met(tx, &entry, view, moment),
                 None => self.looked_at(tx, &coins, view, moment),
             },
+            (Stage::Uncovered(tx), Answer::Passed(true)) => {
+                self.waited_for_pass = true;
+                Ok(self.ask_next(tx))
+            }
+            (Stage::Uncovered(_), Answer::Passed(false)) => Ok(done(Err(SubmitError::NodeAway))),
+            (Stage::Observed(tx), Answer::Applied(Ok(_))) => self.spent_by_itself(&tx, view, moment),
             (Stage::Parent(tx), Answer::Paused) => Ok(self.ask_next(tx)),
             (Stage::OwnOutputs(tx, gone), Answer::Node(Ok(Reply::Unspent(coins)))) => {
                 // What the block walk has passed and not credited was there before the invoice; of what is in a
@@ -255,7 +283,7 @@ impl Course {
     }
 
     fn judge<V: View>(&self, view: &V, moment: Moment<'_>) -> Result<Judgement, ReadError> {
-        judge(view, &self.rules, self.submission.invoice, &self.submitted(moment), moment.now)
+        judge(view, &self.rules, self.submission.invoice, &self.submitted(moment), &moment.now)
     }
 
     /// The transactions as the ledger is told of them.
@@ -272,7 +300,7 @@ impl Course {
     /// When a transaction was first there; now, if nobody saw it before.
     fn first_seen(&self, txid: Txid, moment: Moment<'_>) -> FirstSeen {
         let known = self.seen.get(&txid).copied().or_else(|| moment.sightings.get(&txid));
-        known.unwrap_or(FirstSeen { sighting: Sighting::Order(moment.order), at: moment.now })
+        known.unwrap_or(moment.first_seen())
     }
 
     /// Asks for a batch of the inputs of a transaction, from this one on, and for its place in the mempool: it can come there

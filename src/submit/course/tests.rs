@@ -3,14 +3,17 @@
 use super::*;
 use crate::{
     bch::FeeRate,
-    invoice::{Draft, InvoiceId, Merchant, PayerNote, RequiredOutput, Via},
+    invoice::{Draft, InvoiceId, Merchant, PayerNote, RequiredOutput, Timestamp, Via},
     ledger::{Creation, Input, MemoryView, apply},
     node::Coin,
     submit::fixture::{coin, p2pkh, spending},
 };
 
-const NOW: u64 = 1_800_000_000;
 const PRICE: u64 = 5_000;
+
+fn now() -> Reading {
+    Reading::of_wall(Timestamp::from_secs(1_800_000_000))
+}
 
 /// A course of a transaction of 120 inputs that pays an invoice with its second output, and a hundred others.
 struct Till {
@@ -40,13 +43,13 @@ impl Till {
             outputs: vec![asked],
             memo: None,
             merchant_data: None,
-            expires: Timestamp::from_secs(NOW + 900),
+            lasts: Duration::from_secs(900),
             fee_rate: FeeRate::default(),
             confirmations_required: 1,
             zero_conf: None,
         };
         let creation = Creation { id: invoice, merchant: Merchant::named("shop"), draft, idempotency: None };
-        let input = Input { at: Timestamp::from_secs(NOW), action: Action::Create(Box::new(creation)) };
+        let input = Input { at: now(), action: Action::Create(Box::new(creation)) };
         view.commit(apply(&view, &Rules::default(), input).unwrap().changes);
         let submission = Submission {
             invoice,
@@ -63,7 +66,7 @@ impl Till {
 
     fn on(&mut self, answer: Answer) -> Step {
         let order = Order(u64::from(u32::MAX));
-        let moment = Moment { now: Timestamp::from_secs(NOW), order, sightings: &self.sightings };
+        let moment = Moment { now: now(), order, sightings: &self.sightings, covered: true };
         self.course.on(answer, &self.view, moment).unwrap()
     }
 
