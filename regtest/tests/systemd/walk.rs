@@ -98,6 +98,8 @@ pub(crate) fn all(machine: &mut Machine, program: &Path, node: &Program) -> Resu
         let first = jppd.create(&payer.address(machine)?, SATOSHIS)?;
         payer.pay(&jppd, &first)?;
         next_step(machine, "walk: an invoice is paid with bitcoin-cli");
+        // Writes its blocks to disk. A chain that is minutes old would be lost with the power, unlike a real one.
+        cli(machine, "gettxoutsetinfo")?;
         jppd.create(&payer.address(machine)?, SATOSHIS)?
     } else {
         jppd.create(&Wallet::from_seed(3)?.new_address()?, SATOSHIS)?
