@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,6 +22,7 @@ use super::{
     proxies::TrustedProxies,
     state::{Keys, Peer},
 };
+use crate::node::Asker;
 
 /// Who sends a request.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,13 @@ impl Caller {
     /// The same for what needs no key: its address.
     pub(super) fn client(self) -> Holder {
         Holder::Client(subscriber(self.address))
+    }
+
+    /// The caller as the node's queues know it. Two clients may share a number, and then a turn.
+    pub(super) fn asker(self) -> Asker {
+        let mut hasher = DefaultHasher::new();
+        self.client().hash(&mut hasher);
+        Asker(hasher.finish())
     }
 
     /// Takes a request that needs no key from a rate.

@@ -52,7 +52,7 @@ impl<S: View + Send + Sync + 'static> Shared<S> {
     ) -> Result<(), Reason> {
         let verified = match submission.and_then(|submission| weighed(&self.verify_rate, caller, submission))
         {
-            Ok(submission) => result(self.state.submitter.verify(submission).await),
+            Ok(submission) => result(self.state.submitter.verify(caller.asker(), submission).await),
             Err(reason) => Err(reason),
         };
         meter("verify", verified)
@@ -69,7 +69,7 @@ impl<S: View + Send + Sync + 'static> Shared<S> {
         submission: Result<Submission, Reason>,
     ) -> Result<(), Reason> {
         let paid = match submission.and_then(|submission| weighed(&self.pay_rate, caller, submission)) {
-            Ok(submission) => result(self.state.submitter.pay(submission).await),
+            Ok(submission) => result(self.state.submitter.pay(caller.asker(), submission).await),
             Err(reason) => Err(reason),
         };
         meter("pay", paid)

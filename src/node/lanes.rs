@@ -1,6 +1,6 @@
 //! The budget of calls in flight: four bounded queues, and which of them a free thread takes from.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +18,8 @@ pub enum Lane {
     /// The checks of a payment: somebody waits at a till. It may use every thread; when its queue is full it is refused at
     /// once, for the payer's wallet can try again and a longer queue would only make everybody late.
     Submission,
-    /// The checks of a verification, which costs its sender nothing and can ask the node for thousands of inputs. It goes after
-    /// the checks of payments, with half of their places and half of the threads, so that the other halves are always
-    /// there for who pays. When its queue is full it is refused at once.
+    /// The checks of a transaction that is only to be verified, which costs its sender nothing. It may use half of the
+    /// threads, and has half as many places as payments have, of its own; it is refused as those are.
     Verification,
     /// Following the node. It may use half of the threads, and waits when its queue is full.
     Follow,
@@ -36,6 +35,56 @@ impl Lane {
             Self::Verification => "verification",
             Self::Follow => "follow",
         }
+    }
+}
+
+/// Whose call it is: one number for each client, 0 for the daemon itself. Clients take turns in the lanes of submissions
+/// and verifications, so that one who asks for much makes nobody else wait for all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Asker(pub u64);
+
+/// Calls of one client that may wait in one lane.
+const MOST_OF_ONE: usize = 16;
+
+/// A queue in which clients take turns.
+struct Turns<J> {
+    by_asker: HashMap<Asker, VecDeque<J>>,
+    /// The askers with jobs, the next one first.
+    order: VecDeque<Asker>,
+}
+
+impl<J> Turns<J> {
+    fn new() -> Self {
+        Self { by_asker: HashMap::new(), order: VecDeque::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Whether this client has as many calls in the queue as it can have. The daemon itself has no such limit.
+    fn is_full_for(&self, asker: Asker) -> bool {
+        asker != Asker::default() && self.by_asker.get(&asker).is_some_and(|jobs| jobs.len() >= MOST_OF_ONE)
+    }
+
+    fn push(&mut self, asker: Asker, job: J) {
+        let jobs = self.by_asker.entry(asker).or_default();
+        if jobs.is_empty() {
+            self.order.push_back(asker);
+        }
+        jobs.push_back(job);
+    }
+
+    fn pop(&mut self) -> Option<J> {
+        let asker = self.order.pop_front()?;
+        let jobs = self.by_asker.get_mut(&asker)?;
+        let job = jobs.pop_front();
+        if jobs.is_empty() {
+            self.by_asker.remove(&asker);
+        } else {
+            self.order.push_back(asker);
+        }
+        job
     }
 }
 
@@ -61,35 +110,35 @@ pub(super) struct Lanes<J> {
     submission_places: Arc<Semaphore>,
     verification_places: Arc<Semaphore>,
     follow_places: Arc<Semaphore>,
-    /// How many threads follow at most, and how many verify.
+    /// How many threads may follow, and how many may verify.
     half: usize,
 }
 
 struct Queues<J> {
     broadcast: VecDeque<(J, Place)>,
-    submission: VecDeque<(J, Place)>,
-    verification: VecDeque<(J, Place)>,
+    submission: Turns<(J, Place)>,
+    verification: Turns<(J, Place)>,
     follow: VecDeque<(J, Place)>,
-    verification_running: usize,
     follow_running: usize,
+    verification_running: usize,
     /// Whether the last job taken was of the follow lane.
     followed: bool,
     closed: bool,
 }
 
 impl<J> Lanes<J> {
-    /// Queues for so many threads, of so many places each; broadcasts have as many as the checks of payments, verifications
-    /// half as many.
+    /// Queues for so many threads, of so many places each; broadcasts have as many as checks of payments, and checks of
+    /// verifications half as many.
     pub(super) fn new(threads: usize, submission_places: usize, follow_places: usize) -> Self {
         let places = |places: usize| Arc::new(Semaphore::new(places.clamp(1, 1 << 16)));
         Self {
             queues: Mutex::new(Queues {
                 broadcast: VecDeque::new(),
-                submission: VecDeque::new(),
-                verification: VecDeque::new(),
+                submission: Turns::new(),
+                verification: Turns::new(),
                 follow: VecDeque::new(),
-                verification_running: 0,
                 follow_running: 0,
+                verification_running: 0,
                 followed: false,
                 closed: false,
             }),
@@ -103,7 +152,15 @@ impl<J> Lanes<J> {
     }
 
     /// Waits for a place, or does not, as [`Lane`] says.
-    pub(super) async fn place(&self, lane: Lane) -> Result<Place, NodeError> {
+    pub(super) async fn place(&self, lane: Lane, asker: Asker) -> Result<Place, NodeError> {
+        let is_full = match lane {
+            Lane::Submission => self.queues.lock().submission.is_full_for(asker),
+            Lane::Verification => self.queues.lock().verification.is_full_for(asker),
+            Lane::Broadcast | Lane::Follow => false,
+        };
+        if is_full {
+            return Err(NodeError::Busy);
+        }
         let at_once = |places: &Arc<Semaphore>| {
             Arc::clone(places).try_acquire_owned().map_err(|error| match error {
                 TryAcquireError::NoPermits => NodeError::Busy,
@@ -122,15 +179,15 @@ impl<J> Lanes<J> {
     }
 
     /// Puts a job into its queue; gives it back when the queues are closed.
-    pub(super) fn push(&self, lane: Lane, job: J, place: Place) -> Result<(), J> {
+    pub(super) fn push(&self, lane: Lane, asker: Asker, job: J, place: Place) -> Result<(), J> {
         let mut queues = self.queues.lock();
         if queues.closed {
             return Err(job);
         }
         match lane {
             Lane::Broadcast => queues.broadcast.push_back((job, place)),
-            Lane::Submission => queues.submission.push_back((job, place)),
-            Lane::Verification => queues.verification.push_back((job, place)),
+            Lane::Submission => queues.submission.push(asker, (job, place)),
+            Lane::Verification => queues.verification.push(asker, (job, place)),
             Lane::Follow => queues.follow.push_back((job, place)),
         }
         drop(queues);
@@ -158,9 +215,9 @@ impl<J> Lanes<J> {
     pub(super) fn done(&self, lane: Lane) {
         let mut queues = self.queues.lock();
         let running = match lane {
-            Lane::Broadcast | Lane::Submission => return,
-            Lane::Verification => &mut queues.verification_running,
             Lane::Follow => &mut queues.follow_running,
+            Lane::Verification => &mut queues.verification_running,
+            Lane::Broadcast | Lane::Submission => return,
         };
         *running = running.saturating_sub(1);
         drop(queues);
@@ -176,9 +233,14 @@ impl<J> Lanes<J> {
         self.follow_places.close();
         let mut queues = self.queues.lock();
         queues.closed = true;
-        let Queues { broadcast, submission, verification, follow, .. } = &mut *queues;
-        let all = [broadcast, submission, verification, follow].into_iter().flat_map(|queue| queue.drain(..));
-        let left = all.map(|(job, _)| job).collect();
+        let mut left: Vec<J> = queues.broadcast.drain(..).map(|(job, _)| job).collect();
+        while let Some((job, _)) = queues.submission.pop() {
+            left.push(job);
+        }
+        while let Some((job, _)) = queues.verification.pop() {
+            left.push(job);
+        }
+        left.extend(queues.follow.drain(..).map(|(job, _)| job));
         drop(queues);
         self.wake.notify_all();
         left
@@ -186,26 +248,29 @@ impl<J> Lanes<J> {
 }
 
 impl<J> Queues<J> {
-    /// Broadcasts go first, then the checks of payments, then those of verifications; but one thread follows the chain even
-    /// under a storm of submissions. `half` is how many threads follow at most, and how many verify.
+    /// Broadcasts go first, then the checks of payments, then those of verifications, but one thread follows the chain even
+    /// under a storm of submissions.
     fn next(&mut self, half: usize) -> Option<(Lane, J)> {
-        let verifies = !self.verification.is_empty() && self.verification_running < half;
         let follows = !self.follow.is_empty() && self.follow_running < half;
+        let verifies = !self.verification.is_empty() && self.verification_running < half;
         let starved = self.follow_running == 0 && !self.followed;
-        let alone = self.broadcast.is_empty() && self.submission.is_empty() && !verifies;
-        if follows && (starved || alone) {
+        if follows && (starved || self.broadcast.is_empty() && self.submission.is_empty() && !verifies) {
             self.followed = true;
             self.follow_running = self.follow_running.saturating_add(1);
             return self.follow.pop_front().map(|(job, _)| (Lane::Follow, job));
         }
         self.followed = false;
-        let broadcast = self.broadcast.pop_front().map(|(job, _)| (Lane::Broadcast, job));
-        let first = broadcast.or_else(|| self.submission.pop_front().map(|(job, _)| (Lane::Submission, job)));
-        if first.is_none() && verifies {
-            self.verification_running = self.verification_running.saturating_add(1);
-            return self.verification.pop_front().map(|(job, _)| (Lane::Verification, job));
+        if let Some((job, _)) = self.broadcast.pop_front() {
+            return Some((Lane::Broadcast, job));
         }
-        first
+        if let Some((job, _)) = self.submission.pop() {
+            return Some((Lane::Submission, job));
+        }
+        if !verifies {
+            return None;
+        }
+        self.verification_running = self.verification_running.saturating_add(1);
+        self.verification.pop().map(|(job, _)| (Lane::Verification, job))
     }
 }
 
@@ -221,8 +286,33 @@ mod tests {
     }
 
     async fn push(lanes: &Lanes<u32>, lane: Lane, job: u32) {
-        let place = lanes.place(lane).await.unwrap();
-        lanes.push(lane, job, place).unwrap();
+        push_for(lanes, lane, Asker::default(), job).await;
+    }
+
+    async fn push_for(lanes: &Lanes<u32>, lane: Lane, asker: Asker, job: u32) {
+        let place = lanes.place(lane, asker).await.unwrap();
+        lanes.push(lane, asker, job, place).unwrap();
+    }
+
+    #[tokio::test]
+    async fn clients_take_turns_and_one_alone_does_not_fill_a_lane() {
+        let lanes = Lanes::new(4, 64, 8);
+        for lane in [Lane::Submission, Lane::Verification] {
+            for job in 0..16 {
+                push_for(&lanes, lane, Asker(1), job).await;
+            }
+            let full = lanes.place(lane, Asker(1)).await;
+            assert_eq!(full.err(), Some(NodeError::Busy));
+            push_for(&lanes, lane, Asker(2), 100).await;
+            push_for(&lanes, lane, Asker(3), 200).await;
+            let mut taken = Vec::new();
+            while let Some((lane, job)) = take(&lanes) {
+                lanes.done(lane);
+                taken.push(job);
+            }
+            assert_eq!(taken[..4], [0, 100, 200, 1]);
+            assert_eq!(taken.len(), 18);
+        }
     }
 
     #[tokio::test]
@@ -263,7 +353,7 @@ mod tests {
         let lanes = Lanes::new(4, 2, 8);
         push(&lanes, Lane::Submission, 0).await;
         push(&lanes, Lane::Submission, 1).await;
-        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Busy));
+        assert_eq!(lanes.place(Lane::Submission, Asker::default()).await.err(), Some(NodeError::Busy));
         push(&lanes, Lane::Broadcast, 10).await;
         assert_eq!(take(&lanes), Some((Lane::Broadcast, 10)));
         // But the chain is followed even so.
@@ -280,14 +370,14 @@ mod tests {
         for job in 0..4 {
             push(&lanes, Lane::Verification, job).await;
         }
-        assert_eq!(lanes.place(Lane::Verification).await.err(), Some(NodeError::Busy));
+        assert_eq!(lanes.place(Lane::Verification, Asker::default()).await.err(), Some(NodeError::Busy));
         assert_eq!(take(&lanes), Some((Lane::Verification, 0)));
         assert_eq!(take(&lanes), Some((Lane::Verification, 1)));
         assert_eq!(take(&lanes), None, "a third would take a thread kept for payments");
         for job in 10..18 {
             push(&lanes, Lane::Submission, job).await;
         }
-        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Busy));
+        assert_eq!(lanes.place(Lane::Submission, Asker::default()).await.err(), Some(NodeError::Busy));
         assert_eq!(take(&lanes), Some((Lane::Submission, 10)));
         lanes.done(Lane::Verification);
         assert_eq!(take(&lanes), Some((Lane::Submission, 11)), "payments go first");
@@ -322,11 +412,11 @@ mod tests {
     async fn a_full_queue_refuses_submissions_and_lets_following_wait() {
         let lanes = Arc::new(Lanes::new(4, 1, 1));
         push(&lanes, Lane::Submission, 0).await;
-        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Busy));
+        assert_eq!(lanes.place(Lane::Submission, Asker::default()).await.err(), Some(NodeError::Busy));
         push(&lanes, Lane::Follow, 1).await;
         let waiting = tokio::spawn({
             let lanes = Arc::clone(&lanes);
-            async move { lanes.place(Lane::Follow).await.map(drop) }
+            async move { lanes.place(Lane::Follow, Asker::default()).await.map(drop) }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
@@ -339,11 +429,11 @@ mod tests {
         let lanes = Lanes::new(4, 8, 8);
         push(&lanes, Lane::Submission, 1).await;
         push(&lanes, Lane::Follow, 2).await;
-        let place = lanes.place(Lane::Follow).await.unwrap();
+        let place = lanes.place(Lane::Follow, Asker::default()).await.unwrap();
         assert_eq!(lanes.close(), [1, 2]);
-        assert_eq!(lanes.push(Lane::Follow, 3, place), Err(3));
+        assert_eq!(lanes.push(Lane::Follow, Asker::default(), 3, place), Err(3));
         assert_eq!(lanes.take(Duration::ZERO), Taken::Closed);
-        assert_eq!(lanes.place(Lane::Submission).await.err(), Some(NodeError::Unreachable));
-        assert_eq!(lanes.place(Lane::Follow).await.err(), Some(NodeError::Unreachable));
+        assert_eq!(lanes.place(Lane::Submission, Asker::default()).await.err(), Some(NodeError::Unreachable));
+        assert_eq!(lanes.place(Lane::Follow, Asker::default()).await.err(), Some(NodeError::Unreachable));
     }
 }

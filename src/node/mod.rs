@@ -63,6 +63,6 @@ pub use call::{
 };
 pub use credentials::Auth;
 pub use error::{NodeError, StartError};
-pub use lanes::Lane;
+pub use lanes::{Asker, Lane};
 pub use rpc::{Rpc, RpcSettings};
 pub use zmq::{Signal, Subscriber, Topic, ZmqSettings};

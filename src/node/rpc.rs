@@ -15,7 +15,7 @@ use super::client::{Connect, NodeClient};
 use super::clock::{NodeClock, running};
 use super::credentials::Auth;
 use super::error::{NodeError, StartError};
-use super::lanes::{Lane, Lanes, Taken};
+use super::lanes::{Asker, Lane, Lanes, Taken};
 use super::meters::Meters;
 use super::transport::Address;
 
@@ -47,7 +47,8 @@ pub struct RpcSettings {
 }
 
 impl RpcSettings {
-    /// Settings with the defaults: 15 s, 4 threads, queues of 64, replies up to 256 MiB.
+    /// Settings with the defaults: 15 s, 4 threads, queues of 256 submissions and of 64 questions of the follower, replies
+    /// up to 256 MiB.
     #[must_use]
     pub fn new(url: impl Into<String>, auth: Auth) -> Self {
         Self {
@@ -55,7 +56,7 @@ impl RpcSettings {
             auth,
             timeout: Duration::from_secs(15),
             threads: MOST_THREADS,
-            submission_queue: 64,
+            submission_queue: 256,
             follow_queue: 64,
             reply_limit: 256 << 20,
         }
@@ -123,10 +124,19 @@ impl Rpc {
     ///
     /// See [`NodeError`]; for [`Request::Send`] see [`NodeError::effect_possible`].
     pub async fn call(&self, lane: Lane, request: Request) -> Result<Reply, NodeError> {
+        self.call_for(Asker::default(), lane, request).await
+    }
+
+    /// Makes a call for a client, as [`Rpc::call`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rpc::call`]; [`NodeError::Busy`] too if this client has too many calls waiting.
+    pub async fn call_for(&self, asker: Asker, lane: Lane, request: Request) -> Result<Reply, NodeError> {
         let request = Arc::new(request);
         let mut pauses = Pauses::new(lane);
         loop {
-            let result = self.call_once(lane, Arc::clone(&request)).await?;
+            let result = self.call_once(asker, lane, Arc::clone(&request)).await?;
             // Busy means that nothing was executed, so a broadcast may be repeated as well.
             if result == Err(NodeError::Busy)
                 && let Some(pause) = pauses.next()
@@ -158,14 +168,15 @@ impl Rpc {
     /// The outer error: the call never got a place in its queue.
     async fn call_once(
         &self,
+        asker: Asker,
         lane: Lane,
         request: Arc<Request>,
     ) -> Result<Result<Reply, NodeError>, NodeError> {
         let Handle { lanes, meters, .. } = &*self.handle;
-        let place = lanes.place(lane).await.inspect_err(|error| meters.failed(error))?;
+        let place = lanes.place(lane, asker).await.inspect_err(|error| meters.failed(error))?;
         let (answer, waiting) = oneshot::channel();
         let job = Job { request, answer, span: tracing::Span::current() };
-        lanes.push(lane, job, place).map_err(|_| NodeError::Unreachable)?;
+        lanes.push(lane, asker, job, place).map_err(|_| NodeError::Unreachable)?;
         // A thread always answers. If one did not, it is unknown how far it came.
         Ok(waiting.await.unwrap_or(Err(NodeError::NoAnswer)))
     }

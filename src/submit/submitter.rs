@@ -8,7 +8,7 @@ use super::{Accepted, Answer, Course, Moment, Step, Submission, SubmitError};
 use crate::{
     engine::{Engine, Sightings, running},
     ledger::{Action, Rules, View},
-    node::{Lane, Request, Rpc},
+    node::{Asker, Lane, Request, Rpc},
 };
 
 /// Takes submissions. Cheap to clone.
@@ -54,8 +54,8 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
     /// # Errors
     ///
     /// [`SubmitError`].
-    pub async fn verify(&self, submission: Submission) -> Result<Accepted, SubmitError> {
-        self.detached(Course::verify(submission, self.rules.clone())).await
+    pub async fn verify(&self, asker: Asker, submission: Submission) -> Result<Accepted, SubmitError> {
+        self.detached(asker, Course::verify(submission, self.rules.clone())).await
     }
 
     /// Pays: checks, claim, broadcast, credit. It runs to its end even if the caller is dropped.
@@ -63,16 +63,20 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
     /// # Errors
     ///
     /// [`SubmitError`].
-    pub async fn pay(&self, submission: Submission) -> Result<Accepted, SubmitError> {
-        self.detached(Course::pay(submission, self.rules.clone())).await
+    pub async fn pay(&self, asker: Asker, submission: Submission) -> Result<Accepted, SubmitError> {
+        self.detached(asker, Course::pay(submission, self.rules.clone())).await
     }
 
-    fn detached(&self, course: Course) -> impl Future<Output = Result<Accepted, SubmitError>> + use<S> {
+    fn detached(
+        &self,
+        asker: Asker,
+        course: Course,
+    ) -> impl Future<Output = Result<Accepted, SubmitError>> + use<S> {
         let this = self.clone();
         async move {
             let Ok(permit) = this.room.clone().try_acquire_owned() else { return Err(SubmitError::Busy) };
             let task = tokio::spawn(async move {
-                let accepted = this.run(course).await;
+                let accepted = this.run(asker, course).await;
                 drop(permit);
                 accepted
             });
@@ -80,7 +84,7 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
         }
     }
 
-    async fn run(&self, mut course: Course) -> Result<Accepted, SubmitError> {
+    async fn run(&self, asker: Asker, mut course: Course) -> Result<Accepted, SubmitError> {
         let mut answer = Answer::Begin;
         loop {
             let moment = Moment {
@@ -102,7 +106,7 @@ impl<S: View + Send + Sync + 'static> Submitter<S> {
                     } else {
                         Lane::Submission
                     };
-                    Answer::Node(self.rpc.call(lane, request).await)
+                    Answer::Node(self.rpc.call_for(asker, lane, request).await)
                 }
                 Step::Pause(pause) => {
                     tokio::time::sleep(pause).await;
