@@ -360,3 +360,129 @@ fn the_owner_of_an_address_is_told_and_released() -> Result<()> {
     }
     Ok(())
 }
+
+/// `jppd run` over the store of a folder, with ports of its own, to its end.
+fn run_over(store: &Path, more: &[(&str, &str)]) -> Result<Output> {
+    let port =
+        || -> Result<String> { Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string()) };
+    let (http, ops) = (port()?, port()?);
+    let store = store.to_string_lossy();
+    let mut variables = vec![
+        ("JPPD_NODE__NETWORK", "regtest"),
+        ("JPPD_NODE__RPC_COOKIE_FILE", "/nowhere/.cookie"),
+        ("JPPD_STORE__PATH", &store),
+        ("JPPD_HTTP__LISTEN", &http),
+        ("JPPD_OPS__LISTEN", &ops),
+    ];
+    variables.retain(|(key, _)| more.iter().all(|(other, _)| key != other));
+    variables.extend(more);
+    run_with("", &variables)
+}
+
+fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // RocksDB's own notes begin anew at every try.
+        if !name.starts_with("LOG") && !name.starts_with("LOCK") {
+            files.push((name, std::fs::read(entry.path())?));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn ended_with(output: &Output, code: i32, word: &str) -> Result<()> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(code), "{}, not {code}: {said}", output.status);
+    ensure!(said.contains(word), "{word} is not in {said}");
+    Ok(())
+}
+
+#[test]
+fn a_store_that_no_restart_mends_ends_with_78_and_stays_as_it_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let open = || Store::open(&path, StoreOptions::new(Network::Regtest));
+    drop(open()?);
+    let before = files(&path)?;
+
+    ended_with(&run_over(&path, &[("JPPD_NODE__NETWORK", "main")])?, 78, "belongs to the network regtest")?;
+    std::fs::write(path.join("committed"), "damaged")?;
+    ended_with(&run_over(&path, &[])?, 78, "`committed` holds no valid number")?;
+    std::fs::remove_file(path.join("committed"))?;
+    ended_with(&run_over(&path, &[])?, 78, "`committed` is missing")?;
+    for (name, bytes) in &before {
+        std::fs::write(path.join(name), bytes)?;
+    }
+    ensure!(files(&path)? == before, "a refused store is changed");
+
+    let foreign = folder.path().join("foreign");
+    drop(rocksdb::DB::open_default(&foreign)?.put("theirs", "yes"));
+    ended_with(&run_over(&foreign, &[])?, 78, "not one of this program")?;
+    Ok(())
+}
+
+#[test]
+fn a_store_in_use_and_a_port_that_is_taken_end_with_1() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let held = Store::open(&path, StoreOptions::new(Network::Regtest))?;
+    ended_with(&run_over(&path, &[])?, 1, "in use by another process")?;
+    drop(held);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    ended_with(&run_over(&path, &[("JPPD_HTTP__LISTEN", &address)])?, 1, "cannot listen on")?;
+    Ok(())
+}
+
+#[test]
+fn a_missing_store_is_not_made_where_none_is_to_be_made() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    ended_with(&run_over(&path, &[("JPPD_STORE__CREATE", "never")])?, 64, "there is no store in")?;
+    ensure!(!path.exists(), "it was made");
+    Ok(())
+}
+
+#[test]
+fn a_store_of_another_user_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    drop(Store::open(&path, StoreOptions::new(Network::Regtest))?);
+    let given = Command::new("chown").args(["-R", "65534"]).arg(&path).output()?;
+    if !given.status.success() {
+        regtest::node::skipped("a_store_of_another_user_is_refused: only root can give files away");
+        return Ok(());
+    }
+    let before = files(&path)?;
+    ended_with(&run_over(&path, &[])?, 78, "run it as nobody")?;
+    ensure!(files(&path)? == before, "a refused store is changed");
+    // A store that is made by root in the folder of another user keeps that user out.
+    let new = folder.path().join("new");
+    std::fs::create_dir(&new)?;
+    ensure!(Command::new("chown").arg("65534").arg(&new).status()?.success());
+    ended_with(&run_over(&new, &[])?, 78, "run it as nobody")?;
+    ensure!(files(&new)?.is_empty(), "something was made");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_store_is_told() -> Result<()> {
+    let node = SimNode::start(SimOptions::default())?;
+    node.mine(1, &regtest::purse::nobody())?;
+    let daemon = Daemon::start(Path::new(PROGRAM), &node, &[]).await?;
+    let told = |daemon: &Daemon| daemon.log().matches("a new store was made in").count();
+    ensure!(told(&daemon) == 1, "{}", daemon.log());
+    let meter = "jppd_store_created_timestamp_seconds 1";
+    let meters = daemon.ops().get("/metrics").await?.body;
+    ensure!(meters.contains(meter), "{meters}");
+    ensure!(daemon.terminate().await?.success());
+    daemon.launch()?;
+    daemon.wait_ready().await?;
+    ensure!(told(&daemon) == 1, "told again\n{}", daemon.log());
+    let meters = daemon.ops().get("/metrics").await?.body;
+    ensure!(meters.contains(meter), "the time of the making is kept: {meters}");
+    Ok(())
+}

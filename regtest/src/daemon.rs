@@ -81,6 +81,8 @@ impl Daemon {
             ("JPPD_HTTP__LISTEN".to_owned(), http.address().to_string()),
             ("JPPD_OPS__LISTEN".to_owned(), ops.address().to_string()),
             ("JPPD_HTTP__OPEN_CREATION".to_owned(), "true".to_owned()),
+            // A test may run on a small disk.
+            ("JPPD_STORE__MIN_FREE".to_owned(), "0".to_owned()),
             ("JPPD_LIMITS__VERIFY_PER_MINUTE".to_owned(), "0".to_owned()),
             ("JPPD_LIMITS__PAY_PER_MINUTE".to_owned(), "0".to_owned()),
             ("JPPD_LIMITS__CREATE_PER_MINUTE".to_owned(), "0".to_owned()),
@@ -167,6 +169,14 @@ impl Daemon {
     /// When it does not end in time.
     pub async fn terminate(&self) -> Result<ExitStatus> {
         self.signal("TERM")?;
+        self.wait_end().await
+    }
+
+    /// Waits until it has ended, for at most a minute.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn wait_end(&self) -> Result<ExitStatus> {
         let missing = || format!("the end of jppd\n{}", self.log());
         let status = eventually(missing, async || Ok(self.exited()?)).await?;
         self.child.lock().take();

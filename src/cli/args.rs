@@ -32,6 +32,9 @@ pub enum Command {
     /// Tell who owns an address, and release it to the next one who asks for it
     #[command(subcommand)]
     Scripts(Scripts),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Make keys
     #[command(subcommand)]
     Keys(Keys),
@@ -53,6 +56,25 @@ pub enum Scripts {
 pub struct ScriptCommand {
     /// The address, as an invoice asks for it
     pub address: String,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+/// What to do with the store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Tell what a repair of a damaged store would lose, and repair it if that is accepted; the daemon must not run.
+    /// Exits with 2 if something would be lost and was not accepted
+    Repair(StoreRepair),
+}
+
+/// A repair of the store.
+#[derive(Args, Debug)]
+pub struct StoreRepair {
+    /// Go on with what can be read, without the rest; the logs are copied aside first
+    #[arg(long)]
+    pub accept_loss: bool,
     /// Where the configuration is.
     #[command(flatten)]
     pub config: ConfigFile,
@@ -142,6 +164,11 @@ mod tests {
             panic!("another command")
         };
         assert!(gap.acknowledge && gap.config.config.is_some());
+        let line = "jppd store repair --accept-loss --config /a";
+        let Command::Store(StoreCommand::Repair(repair)) = read(line).unwrap() else {
+            panic!("another command")
+        };
+        assert!(repair.accept_loss && repair.config.config.is_some());
         assert!(matches!(read("jppd check-config --config /a").unwrap(), Command::CheckConfig(_)));
         let Command::Scripts(Scripts::Show(show)) = read("jppd scripts show bchtest:q --config /a").unwrap()
         else {
@@ -168,6 +195,7 @@ mod tests {
             "jppd",
             "jppd serve",
             "jppd keys",
+            "jppd store",
             "jppd keys merchant",
             "jppd scripts",
             "jppd scripts release",

@@ -1,4 +1,4 @@
-//! The command line: `run`, `check-config`, `audit`, `gap`, `scripts`, `keys`.
+//! The command line: `run`, `check-config`, `audit`, `gap`, `scripts`, `store`, `keys`.
 //!
 //! Floor 7. Assembly only: [`main`] reads the command line and the configuration, and hands over to whoever
 //! does the work. Every command ends in one of three ways, see [`Exit`].
@@ -7,6 +7,7 @@ pub mod args;
 pub mod audit;
 mod certificate;
 pub mod check_config;
+mod disk;
 pub mod gap;
 pub mod keys;
 mod log;
@@ -15,6 +16,9 @@ pub mod run;
 pub mod scripts;
 mod signals;
 pub mod signing_key;
+pub mod store;
+mod systemd;
+mod watchdog;
 
 use std::{
     io::{self, Write as _},
@@ -24,10 +28,17 @@ use std::{
 
 use clap::Parser as _;
 
-use self::args::{Command, CommandLine, GapCommand, Keys, MerchantKey, ScriptCommand, Scripts, SigningKey};
+use self::{
+    args::{
+        Command, CommandLine, GapCommand, Keys, MerchantKey, ScriptCommand, Scripts, SigningKey,
+        StoreCommand, StoreRepair,
+    },
+    run::EngineEnded,
+};
 use crate::{
     api::signing::read_domain,
     config::{Config, ConfigError, Loaded},
+    store::StoreError,
 };
 
 /// How a command ends.
@@ -42,6 +53,26 @@ pub enum Exit {
     /// The command line or the configuration is wrong: `EX_USAGE`. Trying again changes nothing, and the unit
     /// file tells systemd so.
     Usage = 64,
+    /// The engine's thread ended by itself, and the program with it: `EX_SOFTWARE`. Starting again helps.
+    EngineEnded = 70,
+    /// The store is refused, and is refused again until somebody does something about it: `EX_CONFIG`. The unit file
+    /// tells systemd so.
+    StoreRefused = 78,
+}
+
+impl Exit {
+    /// How a command ends that failed with this error.
+    fn of(error: &anyhow::Error) -> Self {
+        if error.chain().any(|cause| cause.is::<EngineEnded>()) {
+            return Self::EngineEnded;
+        }
+        match error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) {
+            // The configuration wants a store that is there.
+            Some(StoreError::Missing { .. }) => Self::Usage,
+            Some(refused) if refused.is_lasting() => Self::StoreRefused,
+            Some(_) | None => Self::Failed,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -69,7 +100,7 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
         Command::Run(place) => match load(place.config.as_deref()) {
             Ok(loaded) => match run(loaded) {
                 Ok(()) => Exit::Done,
-                Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+                Err(error) => fail(Exit::of(&error), &format!("{error:#}")),
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
@@ -87,7 +118,7 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
                     let differs = !report.findings.is_empty();
                     print_and(if differs { Exit::Differs } else { Exit::Done }, &found, &summary)
                 }
-                Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+                Err(error) => fail(Exit::of(&error), &format!("{error:#}")),
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
@@ -98,12 +129,18 @@ fn dispatch(command: Command, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
                     let open = missing.heights.is_some() && !acknowledge;
                     print_and(if open { Exit::Differs } else { Exit::Done }, &found, &summary)
                 }
-                Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+                Err(error) => fail(Exit::of(&error), &format!("{error:#}")),
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
         Command::Scripts(Scripts::Show(place)) => script(place, scripts::show),
         Command::Scripts(Scripts::Release(place)) => script(place, scripts::release),
+        Command::Store(StoreCommand::Repair(StoreRepair { accept_loss, config })) => {
+            match load(config.config.as_deref()) {
+                Ok(loaded) => store_repair(&loaded.config, accept_loss),
+                Err(error) => fail(Exit::Usage, &error.to_string()),
+            }
+        }
         Command::Keys(Keys::Merchant(key)) => merchant_key(key),
         Command::Keys(Keys::New(key)) => signing_key(key),
     }
@@ -118,9 +155,36 @@ fn script(
             Ok(owned) => {
                 print_and(if owned.is_known() { Exit::Done } else { Exit::Failed }, &owned.shown(), "")
             }
-            Err(error) => fail(Exit::Failed, &format!("{error:#}")),
+            Err(error) => fail(Exit::of(&error), &format!("{error:#}")),
         },
         Err(error) => fail(Exit::Usage, &error.to_string()),
+    }
+}
+
+/// Says what a repair of the store would lose, and repairs it if that was accepted.
+fn store_repair(config: &Config, accept_loss: bool) -> Exit {
+    let loss = match store::examine(config) {
+        Ok(None) => return print("", "nothing to repair: the daemon opens the store as it is\n"),
+        Ok(Some(loss)) => loss,
+        Err(error) => return fail(Exit::of(&error), &format!("{error:#}")),
+    };
+    let told = print(&store::shown(&loss), "");
+    if !accept_loss {
+        let differs = if told == Exit::Done { Exit::Differs } else { told };
+        return print_and(differs, "", "nothing was changed; to go on so: jppd store repair --accept-loss\n");
+    }
+    if told != Exit::Done {
+        return fail(told, "what would be lost could not be told, so nothing was changed");
+    }
+    match store::repair(config, &loss) {
+        Ok(aside) => {
+            let note = format!(
+                "repaired; the logs as they were are in {}, to be removed when nobody needs them; start the daemon\n",
+                aside.display()
+            );
+            print("", &note)
+        }
+        Err(error) => fail(Exit::of(&error), &format!("{error:#}")),
     }
 }
 

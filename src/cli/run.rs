@@ -3,7 +3,12 @@
 //! What is started first is stopped last. Everything that can be wrong with the configuration was found before this
 //! begins; what can be wrong with the machine (a port, the disk, a lock) is found before the node is asked anything.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -14,7 +19,15 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{audit::patient_rpc, certificate::CertificateWatch, log::Log, open_files, signals};
+use super::{
+    audit::patient_rpc,
+    certificate::CertificateWatch,
+    disk::DiskWatch,
+    log::Log,
+    open_files, signals,
+    systemd::{notify, with_patience},
+    watchdog::Watchdog,
+};
 use crate::{
     api::{
         self, ApiSettings, ApiState, Keys, Limits, OpsState, ServeSettings, Stop, TrustedProxies,
@@ -23,7 +36,7 @@ use crate::{
     audit::Auditor,
     config::{ApiKeys, Config, Credentials, Loaded, SharedOutputs},
     engine::{Engine, EngineSettings, Sightings, SystemClock},
-    follow::{Follower, FollowerSettings, Health, Reason, Severity},
+    follow::{Follower, FollowerSettings, Health, Reason, Severity, Since},
     invoice::{Merchant, NodeTime},
     ledger::{self, LogId, Rules},
     node::{Auth, Rpc, RpcSettings, Subscriber, Topic, ZmqSettings},
@@ -61,12 +74,17 @@ pub fn run(loaded: Loaded) -> Result<()> {
 
 fn serve(loaded: Loaded, log: &Log) -> Result<()> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_WORKERS);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
-        .context("no runtime to be had")?
-        .block_on(daemon(&loaded.config, loaded.api_keys, loaded.signing, log))
+        .context("no runtime to be had")?;
+    let ended = runtime.block_on(daemon(&loaded.config, loaded.api_keys, loaded.signing, log));
+    if ended.as_ref().is_err_and(|error| error.is::<EngineEnded>()) {
+        // Nothing that is under way can be written any more: it is not waited for.
+        runtime.shutdown_background();
+    }
+    ended
 }
 
 async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log) -> Result<()> {
@@ -74,11 +92,7 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let metrics = PrometheusBuilder::new().install_recorder().context("no meters to be had")?;
     let public = listen(config.http.listen)?;
     let ops = listen(config.ops.listen)?;
-    let path = config.store.path.clone();
-    let store = Arc::new(
-        Store::open(&path, StoreOptions::new(config.node.network))
-            .with_context(|| format!("the store in {} cannot be opened", path.display()))?,
-    );
+    let store = Arc::new(open_store(config)?);
 
     let notifier = Notifier::default();
     let rules = rules(config);
@@ -99,6 +113,11 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let health = Health::default();
     let writer = engine.clone();
     health.add_source(move || writer.is_failing().then_some(Reason::StoreUnavailable));
+    let writer = engine.clone();
+    health.add_source(move || writer.slow_write().map(|since| Reason::StoreSlow { since: Since(since) }));
+    let disk = DiskWatch::new(config.store.path.clone(), config.store.min_free);
+    let low = disk.low();
+    health.add_source(move || low.load(Ordering::Relaxed).then_some(Reason::DiskLow));
     let submitter = Submitter::new(
         store.clone(),
         engine.clone(),
@@ -117,9 +136,12 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
         follower_settings(config),
     );
     let (end, ending) = watch::channel(false);
+    let watchdog = Watchdog::start(engine.clone(), follower.pulse()).context("no thread for the watchdog")?;
     let following = tokio::spawn(follower.run(signals, ending));
 
-    let log_id = store.log().with_context(|| format!("the store in {} cannot be read", path.display()))?;
+    let log_id = store
+        .log()
+        .with_context(|| format!("the store in {} cannot be read", config.store.path.display()))?;
     let api = api_settings(config, log_id);
     let stop = Stop::new();
     let serve = ServeSettings::new(&api.limits, api.trusted_proxies.clone(), DRAIN);
@@ -142,7 +164,8 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let ops_state = OpsState { store: store.clone(), health: health.clone(), metrics: metrics.clone() };
     let ops_stop = Stop::new();
     let watching = tokio::spawn(api::serve(ops, api::ops_router(ops_state), serve, ops_stop.clone()));
-    let upkeep = tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate, log.clone()));
+    let upkeep =
+        tokio::spawn(upkeep(metrics, health.clone(), engine.clone(), certificate, disk, log.clone()));
     let auditing = if config.follow.audit_every.is_zero() {
         None
     } else {
@@ -168,9 +191,10 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
         ended = &mut following => anyhow::bail!("the follower ended: {ended:?}"),
         ended = &mut serving => anyhow::bail!("the public interface ended: {ended:?}"),
         ended = &mut watching => anyhow::bail!("the operator's interface ended: {ended:?}"),
+        () = engine.ended() => return Err(EngineEnded.into()),
     }
     tracing::info!("stopping");
-    notify_systemd(&[sd_notify::NotifyState::Stopping]);
+    notify(&[sd_notify::NotifyState::Stopping]);
     upkeep.abort();
     if let Some(auditing) = auditing {
         auditing.abort();
@@ -186,8 +210,35 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     ops_stop.stop();
     ended("the operator's interface", watching).await;
     store.flush_and_close().context("the store did not close well")?;
+    drop(watchdog);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The engine's thread ended by itself. Nothing can be written any more, and what is on disk is whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine's thread ended; the program ends with it, to be started again")]
+pub(super) struct EngineEnded;
+
+/// Opens the store of a configuration, and tells where a new one was made.
+fn open_store(config: &Config) -> Result<Store> {
+    let path = &config.store.path;
+    let options = StoreOptions { creation: config.store.create, ..StoreOptions::new(config.node.network) };
+    let store = with_patience(|| Store::open(path, options))
+        .context("no thread to be had")?
+        .with_context(|| format!("the store in {} cannot be opened", path.display()))?;
+    if let Some(created) = store.created_at() {
+        #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^52")]
+        metrics::gauge!("jppd_store_created_timestamp_seconds").set(created as f64);
+    }
+    if store.was_created() {
+        tracing::warn!(
+            "a new store was made in {}; if there should be one already, stop jppd and look at store.path and at the \
+             disk",
+            path.display()
+        );
+    }
+    Ok(store)
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -210,13 +261,13 @@ async fn until_told_to_stop() -> Result<()> {
     Ok(())
 }
 
-/// Tells systemd that we are up, and from then on that we are alive and how we are; keeps the meters small, and an
-/// eye on the certificate.
+/// Tells systemd that we are up, and from then on how we are; keeps the meters small, and an eye on the certificate.
 async fn upkeep(
     metrics: PrometheusHandle,
     health: Health,
     engine: Engine,
     mut certificate: Option<CertificateWatch>,
+    mut disk: DiskWatch,
     log: Log,
 ) {
     let lost_lines = metrics::counter!("jppd_log_lines_lost_total");
@@ -229,12 +280,12 @@ async fn upkeep(
         if let Some(certificate) = &mut certificate {
             certificate.look(engine.now().wall);
         }
-        notify_systemd(&[sd_notify::NotifyState::Watchdog]);
+        disk.look();
         health.tell();
-        notify_systemd(&[sd_notify::NotifyState::Status(&status(&health.reasons()))]);
+        notify(&[sd_notify::NotifyState::Status(&status(&health.reasons()))]);
         // The interface answers from the first moment; whether the node is there is what /readyz tells.
         if !told {
-            notify_systemd(&[sd_notify::NotifyState::Ready]);
+            notify(&[sd_notify::NotifyState::Ready]);
             told = true;
         }
     }
@@ -247,12 +298,6 @@ fn status(reasons: &BTreeSet<Reason>) -> String {
         (Some(reason), _) => format!("not ready: {reason}"),
         (None, Some(reason)) => format!("ready, degraded: {reason}"),
         (None, None) => "ready".to_owned(),
-    }
-}
-
-fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd does not listen");
     }
 }
 

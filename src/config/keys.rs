@@ -5,11 +5,11 @@ use std::{fmt::Write as _, time::Duration};
 use super::{
     sections::{Config, SharedOutputs},
     value::{
-        Endpoint, FilePath, Given, HttpUrl, Kind as _, Listen, Maybe, Networks, Rate, Span, Truth, UserName,
-        Whole, Word,
+        Endpoint, FilePath, Given, HttpUrl, Kind as _, Listen, Maybe, Networks, Rate, Size, Span, Truth,
+        UserName, Whole, Word,
     },
 };
-use crate::bch::Network;
+use crate::{bch::Network, store::Creation};
 
 /// One key of the configuration.
 pub struct Key {
@@ -118,6 +118,8 @@ const NETWORKS: Word<Network> = Word(&[
     ("regtest", Network::Regtest),
 ]);
 
+const CREATIONS: Word<Creation> = Word(&[("first", Creation::First), ("never", Creation::Never)]);
+
 const SHARED: Word<SharedOutputs> = Word(&[("flag", SharedOutputs::Flag), ("refuse", SharedOutputs::Refuse)]);
 
 const RPC_URL: Maybe<HttpUrl> = Maybe(HttpUrl { schemes: &["http"], path: false });
@@ -150,6 +152,8 @@ pub const KEYS: &[Key] = &[
         "how often the books are compared with the node; 0s for never"
     ),
     key!(store.path, FilePath, "the folder of the database"),
+    key!(store.create, CREATIONS, "whether a missing database is made: `never` stops the start instead"),
+    key!(store.min_free, Size, "the free disk below which no invoice is created; 0 for none"),
     key!(http.listen, Listen, "where wallets and merchants are answered"),
     key!(http.public_url, PUBLIC_URL, "the same as the world sees it; without it, `http://` and `listen`"),
     key!(http.api_keys_file, Maybe(FilePath), "the merchants' keys, by their SHA-256"),

@@ -31,6 +31,7 @@ mod keys;
 mod load;
 mod sections;
 mod signing;
+mod size;
 mod source;
 mod value;
 

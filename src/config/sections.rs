@@ -8,7 +8,10 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::bch::{FeeRate, Network};
+use crate::{
+    bch::{FeeRate, Network},
+    store::Creation,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -87,6 +90,10 @@ pub struct FollowConfig {
 pub struct StoreConfig {
     /// The folder of the database.
     pub path: PathBuf,
+    /// Whether a missing store is made.
+    pub create: Creation,
+    /// The free disk below which no invoice is created, in bytes; 0 for none.
+    pub min_free: u64,
 }
 
 /// `[http]`: what wallets and merchants reach.
@@ -263,7 +270,7 @@ impl Default for FollowConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: PathBuf::from("/var/lib/jppd/store") }
+        Self { path: PathBuf::from("/var/lib/jppd/store"), create: Creation::First, min_free: 1 << 30 }
     }
 }
 

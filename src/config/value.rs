@@ -11,7 +11,7 @@ use std::{
 use hyper::Uri;
 use ipnet::IpNet;
 
-use super::duration;
+use super::{duration, size};
 use crate::bch::FeeRate;
 
 /// A value as it was given, before anybody asks what it should be.
@@ -184,6 +184,26 @@ impl Kind for Span {
 
     fn show(&self, value: &Duration) -> Option<String> {
         Some(quote(duration::write(*value)))
+    }
+}
+
+/// An amount of disk, in bytes.
+pub(super) struct Size;
+
+impl Kind for Size {
+    type Value = u64;
+
+    fn allowed(&self) -> String {
+        "a whole number with KiB, MiB, GiB or TiB, or 0".to_owned()
+    }
+
+    fn read(&self, given: &Given) -> Result<u64, String> {
+        let text = given.text().or_else(|_| given.number())?;
+        size::read(text).ok_or_else(|| format!("{} is not an amount of disk", given.quoted()))
+    }
+
+    fn show(&self, value: &u64) -> Option<String> {
+        Some(quote(size::write(*value)))
     }
 }
 

@@ -28,7 +28,8 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the store could not be read; then the whole batch must be dropped.
+    /// [`ReadError`] if what the input needs could not be read. Then the batch is as it was before: other inputs may
+    /// follow, and what was applied can be committed.
     pub fn apply<V: View>(&mut self, below: &V, rules: &Rules, input: Input) -> Result<Outcome, ReadError> {
         let applied = ledger::apply(&Overlay { below, changes: &self.changes }, rules, input)?;
         self.changes.extend(applied.changes);

@@ -12,10 +12,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
-    oneshot,
+    oneshot, watch,
 };
 
-use super::{Clock, Storage, Timeline, Writer};
+use super::{Clock, Pulse, PulseReading, Storage, Timeline, Writer};
 use crate::{
     invoice::{Order, Reading, Timestamp},
     ledger::{Action, Event, Input, Outcome, ReadError, Rules},
@@ -60,6 +60,9 @@ pub enum EngineError {
     Stopped,
 }
 
+/// A write that takes longer than this is told as slow, and meanwhile no input from outside is taken.
+pub const SLOW_WRITE: Duration = Duration::from_secs(5);
+
 /// The engine, as everybody else holds it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -74,7 +77,11 @@ pub struct Engine {
 struct Shared {
     order: AtomicU64,
     failing: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    pulse: Pulse,
+    /// When the write began that is under way.
+    writing_since: Mutex<Option<Instant>>,
+    /// Whether the engine's thread has ended. `false` is the first value, and the channel closes after the last.
+    ended: watch::Receiver<bool>,
 }
 
 /// A clock that can stand in a debug print.
@@ -84,7 +91,12 @@ impl<C: Clock + std::fmt::Debug> ClockDebug for C {}
 
 #[derive(Debug)]
 enum Request {
-    Apply { input: Box<Input>, answer: Answer },
+    Apply {
+        input: Box<Input>,
+        answer: Answer,
+    },
+    /// Asks for a step of the pulse, so that a thread that hangs is told from one without work.
+    Ping,
     Stop,
 }
 
@@ -107,17 +119,23 @@ impl Engine {
         let timeline = Timeline::begin(&*store, &clock, settings.rules.mines_by_itself);
         let timeline = Arc::new(Mutex::new(timeline.map_err(EngineStartError::Store)?));
         let (queue, requests) = mpsc::channel(settings.queue);
+        let (end, ended) = watch::channel(false);
         let shared = Arc::new(Shared {
             order: AtomicU64::new(order.0),
             failing: AtomicBool::new(false),
-            thread: Mutex::new(None),
+            pulse: writer.pulse(),
+            writing_since: Mutex::new(None),
+            ended,
         });
         let worker = Worker { store, settings, publish, shared: shared.clone(), requests, writer };
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || worker.run())
             .map_err(EngineStartError::Thread)?;
-        *shared.thread.lock() = Some(thread);
+        std::thread::Builder::new()
+            .name("engine-end".to_owned())
+            .spawn(move || tell_the_end(thread, &end))
+            .map_err(EngineStartError::Thread)?;
         Ok(Self { queue, shared, clock: Arc::new(clock), timeline })
     }
 
@@ -146,6 +164,28 @@ impl Engine {
         self.shared.failing.load(Ordering::Relaxed)
     }
 
+    /// The pulse of the engine's thread.
+    pub fn pulse(&self) -> PulseReading {
+        self.shared.pulse.read()
+    }
+
+    /// Asks the engine's thread for a step of its pulse. Where the queue is full the thread has work to show.
+    pub fn ping(&self) {
+        let _ = self.queue.try_send(Request::Ping);
+    }
+
+    /// When the write began that is under way, if it takes longer than [`SLOW_WRITE`].
+    pub fn slow_write(&self) -> Option<Instant> {
+        let since = *self.shared.writing_since.lock();
+        since.filter(|since| since.elapsed() > SLOW_WRITE)
+    }
+
+    /// Waits until the engine's thread has ended, however it ended.
+    pub async fn ended(&self) {
+        // A closed channel says that the thread is gone as well.
+        let _ = self.shared.ended.clone().wait_for(|ended| *ended).await;
+    }
+
     /// Applies an input, waiting for room in the queue. For the follower, which has nothing better to do.
     ///
     /// # Errors
@@ -157,7 +197,7 @@ impl Engine {
         answered.await.unwrap_or(Err(EngineError::Stopped))
     }
 
-    /// Applies an input, or says at once that there is no room. For everybody outside.
+    /// Applies an input, or says at once that there is no room, or that the disk takes too long. For everybody outside.
     ///
     /// # Errors
     ///
@@ -172,6 +212,9 @@ impl Engine {
     ///
     /// [`EngineError`].
     pub async fn try_apply_at(&self, at: Reading, action: Action) -> Result<Outcome, EngineError> {
+        if self.slow_write().is_some() {
+            return Err(EngineError::Unavailable);
+        }
         let (request, answered) = request(at, action);
         self.queue.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Busy,
@@ -184,13 +227,7 @@ impl Engine {
     pub async fn stop(&self) {
         // A closed queue means that it stopped before.
         let _ = self.queue.send(Request::Stop).await;
-        let thread = self.shared.thread.lock().take();
-        if let Some(thread) = thread {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the engine's thread did not end well");
-            }
-        }
+        self.ended().await;
     }
 }
 
@@ -210,6 +247,15 @@ pub enum EngineStartError {
     Thread(std::io::Error),
 }
 
+/// Waits for the end of the engine's thread and tells it. A thread that was ended from outside is joined as well, with a
+/// panic of this one: the channel that is closed by it tells the same.
+fn tell_the_end(thread: JoinHandle<()>, end: &watch::Sender<bool>) {
+    if thread.join().is_err() {
+        tracing::error!("the engine's thread panicked");
+    }
+    end.send_replace(true);
+}
+
 struct Worker<S> {
     store: Arc<S>,
     settings: EngineSettings,
@@ -227,8 +273,13 @@ impl<S: Storage> Worker<S> {
         while !stopping && let Some(first) = self.requests.blocking_recv() {
             let (inputs, answers, stop) = self.gather(first);
             stopping = stop;
+            self.shared.pulse.step();
+            if inputs.is_empty() {
+                continue;
+            }
             sizes.record(u32::try_from(inputs.len()).unwrap_or(u32::MAX));
             let started = Instant::now();
+            *self.shared.writing_since.lock() = Some(started);
             self.write(inputs, answers);
             commits.record(started.elapsed());
         }
@@ -245,6 +296,7 @@ impl<S: Storage> Worker<S> {
                     inputs.push(*input);
                     answers.push(answer);
                 }
+                Request::Ping => {}
                 Request::Stop => return (inputs, answers, true),
             }
             if inputs.len() < self.settings.batch && Instant::now() < deadline {
@@ -256,6 +308,7 @@ impl<S: Storage> Worker<S> {
 
     fn write(&mut self, inputs: Vec<Input>, answers: Vec<Answer>) {
         let written = self.writer.write(&*self.store, inputs, Instant::now());
+        *self.shared.writing_since.lock() = None;
         // Everything is on disk: first those who ask for the order, then those who listen, then those who wait.
         if let Some(order) = written.order {
             self.shared.order.store(order.0, Ordering::Release);

@@ -16,6 +16,7 @@ mod batch;
 mod clock;
 mod coverage;
 mod handle;
+mod pulse;
 mod sightings;
 mod storage;
 #[cfg(test)]
@@ -25,7 +26,8 @@ mod writer;
 pub use batch::{Batch, BatchFailure};
 pub use clock::{Clock, SystemClock, Timeline, running};
 pub use coverage::Coverage;
-pub use handle::{Engine, EngineError, EngineSettings, EngineStartError, Publish};
+pub use handle::{Engine, EngineError, EngineSettings, EngineStartError, Publish, SLOW_WRITE};
+pub use pulse::{Pulse, PulseReading};
 pub use sightings::Sightings;
 pub use storage::{CommitError, Storage};
 pub use writer::{Writer, Written};

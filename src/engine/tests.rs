@@ -12,13 +12,15 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use regtest::wait::{PATIENCE, until};
 
-use super::{Clock, CommitError, Engine, EngineError, EngineSettings, Publish, Storage};
+use super::{Clock, CommitError, Engine, EngineError, EngineSettings, Publish, SLOW_WRITE, Storage};
 use crate::{
     bch::{Address, FeeRate, Network},
-    invoice::{Draft, InvoiceId, Merchant, RequiredOutput, Timestamp},
+    invoice::{Draft, InvoiceId, Merchant, Order, RequiredOutput, Timestamp},
     ledger::{
-        Action, Changes, Created, Creation, Event, EventKind, MemoryView, Outcome, ReadError, Reads, Table,
+        Action, Changes, Created, Creation, Event, EventKind, Idempotency, MemoryView, Outcome, ReadError,
+        Reads, Table,
     },
+    store::{Store, StoreOptions},
 };
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -230,4 +232,119 @@ async fn a_stop_writes_what_was_in_the_queue() {
     assert!(answers.iter().all(Result::is_ok));
     let meta = Reads::<crate::ledger::tables::Counters>::get(&*store, &()).unwrap().unwrap();
     assert_eq!(meta.seq, 10);
+}
+
+/// Over a real store whose table of idempotency keys has one block that cannot be read.
+#[tokio::test]
+async fn an_input_that_needs_an_unreadable_block_is_refused_alone() {
+    const KEY: &str = "the key in the unreadable block";
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Arc::new(Store::open(folder.path(), StoreOptions::new(Network::Main)).unwrap());
+    let start = |store: &Arc<Store>| {
+        let clock = Ticking(AtomicU64::new(1_000_000));
+        Engine::start(store.clone(), EngineSettings::default(), clock, Arc::new(Heard::default())).unwrap()
+    };
+    let keyed = || {
+        let Action::Create(mut creation) = creation() else { panic!("another action") };
+        creation.idempotency = Some(Idempotency { key: KEY.to_owned(), body: [1; 32], sent: [1; 32] });
+        Action::Create(creation)
+    };
+    let store = open();
+    let engine = start(&store);
+    engine.apply(keyed()).await.unwrap();
+    engine.stop().await;
+    store.flush_and_close().unwrap();
+    drop(store);
+    assert_eq!(flip_a_bit_of(folder.path(), KEY), 2, "the records, and the index of their ends");
+
+    let store = open();
+    let engine = start(&store);
+    let order = engine.order();
+    let inputs = [keyed(), creation(), keyed(), creation()];
+    let outcomes =
+        futures_util::future::join_all(inputs.into_iter().map(|input| engine.try_apply(input))).await;
+    let applied: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(applied, [false, true, false, true], "{outcomes:?}");
+    assert_eq!(outcomes[0], Err(EngineError::Unavailable));
+    assert!(!engine.is_failing() && !store.is_failed(), "the store is not opened again");
+    assert_eq!(engine.order(), Order(order.0 + 2));
+    engine.stop().await;
+}
+
+/// Flips a bit in the first block of every table of a store that has these bytes; gives how many have.
+fn flip_a_bit_of(folder: &std::path::Path, text: &str) -> usize {
+    let mut tables = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let is_table = path.extension().is_some_and(|extension| extension == "sst");
+        if is_table && bytes.windows(text.len()).any(|some| some == text.as_bytes()) {
+            bytes[10] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            tables += 1;
+        }
+    }
+    tables
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_lasts_is_told_and_nothing_more_is_taken_from_outside() {
+    let World { store, engine, .. } = world(16);
+    store.shut.store(true, Ordering::Release);
+    let waiting = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.try_apply(creation()).await }
+    });
+    let begun = std::time::Instant::now();
+    let mut steps = None;
+    while engine.slow_write().is_none() {
+        assert!(begun.elapsed() < SLOW_WRITE * 4, "it is never told");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let reading = engine.pulse();
+        if reading.waits {
+            assert_eq!(*steps.get_or_insert(reading.steps), reading.steps, "one wait, without a step");
+        }
+    }
+    assert!(begun.elapsed() >= SLOW_WRITE, "not before its time");
+    assert!(steps.is_some(), "the wait is noted");
+    assert_eq!(engine.try_apply(creation()).await, Err(EngineError::Unavailable));
+    store.shut.store(false, Ordering::Release);
+    waiting.await.unwrap().unwrap();
+    assert!(engine.slow_write().is_none(), "gone when the write is done");
+    engine.try_apply(creation()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_without_work_answers_a_ping() {
+    let World { engine, .. } = world(16);
+    let before = engine.pulse().steps;
+    engine.ping();
+    while engine.pulse().steps == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!engine.pulse().waits);
+    engine.stop().await;
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl Publish for Panics {
+    fn publish(&self, _: &[Event]) {
+        panic!("a test ends the engine's thread on purpose");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_thread_is_told_however_it_ends() {
+    let World { engine, .. } = world(16);
+    assert!(futures_util::FutureExt::now_or_never(engine.ended()).is_none(), "it runs");
+    engine.stop().await;
+    engine.ended().await;
+
+    let clock = Ticking(AtomicU64::new(1_000_000));
+    let store = Arc::new(Memory::default());
+    let engine = Engine::start(store, EngineSettings::default(), clock, Arc::new(Panics)).unwrap();
+    assert_eq!(engine.apply(creation()).await, Err(EngineError::Stopped));
+    engine.ended().await;
 }

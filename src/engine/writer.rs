@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Batch, BatchFailure, EngineError, Storage};
+use super::{Batch, BatchFailure, CommitError, EngineError, Pulse, Storage};
 use crate::{
     invoice::Order,
     ledger::{
@@ -24,6 +24,8 @@ pub struct Writer {
     failing: bool,
     /// When the store was last found unfit, while it is.
     tried: Option<Instant>,
+    /// Counts the inputs, and notes while the store is written.
+    pulse: Pulse,
 }
 
 /// What a batch came to. Everything in it is on disk: first the order is to be published, then the events, then the
@@ -46,7 +48,12 @@ impl Writer {
     /// [`ReadError`] if the counters cannot be read.
     pub fn new<S: Storage>(store: &S, rules: Rules) -> Result<(Self, Order), ReadError> {
         let meta = Reads::<Counters>::get(store, &())?.unwrap_or_default();
-        Ok((Self { rules, seq: meta.seq, failing: false, tried: None }, meta.order))
+        Ok((Self { rules, seq: meta.seq, failing: false, tried: None, pulse: Pulse::default() }, meta.order))
+    }
+
+    /// The pulse of this writer: a step for each input, and a wait while the store writes.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Whether the last batch came to nothing.
@@ -54,7 +61,8 @@ impl Writer {
         self.failing
     }
 
-    /// Applies inputs and writes what they change, all or nothing. A store that failed is tried first.
+    /// Applies inputs and writes what they change, in one write. An input that needs what cannot be read is refused alone;
+    /// where the write fails all are. A store that failed is tried first.
     pub fn write<S: Storage>(&mut self, store: &S, inputs: Vec<Input>, now: Instant) -> Written {
         let number = inputs.len();
         let mut written = Written { order: None, events: Vec::new(), outcomes: Vec::new() };
@@ -65,11 +73,11 @@ impl Writer {
         match self.apply(store, inputs, &mut written) {
             Ok(outcomes) => {
                 self.failing = false;
-                written.outcomes.extend(outcomes.into_iter().map(Ok));
+                written.outcomes.extend(outcomes);
             }
             Err(failure) => {
                 self.failing = true;
-                tracing::error!(%failure, inputs = number, "a batch came to nothing");
+                tracing::error!(%failure, inputs = number, "batch commit failed");
                 metrics::counter!("jppd_batches_failed_total").increment(1);
                 written.outcomes.resize(number, Err(EngineError::Unavailable));
             }
@@ -82,13 +90,27 @@ impl Writer {
         store: &S,
         inputs: Vec<Input>,
         written: &mut Written,
-    ) -> Result<Vec<Outcome>, BatchFailure> {
+    ) -> Result<Vec<Result<Outcome, EngineError>>, CommitError> {
         let mut batch = Batch::default();
         let mut outcomes = Vec::with_capacity(inputs.len());
+        let mut unreadable: Vec<ReadError> = Vec::new();
         for input in inputs {
-            outcomes.push(batch.apply(store, &self.rules, input)?);
+            // An input that needs what cannot be read changes nothing, and the others go on without it.
+            outcomes.push(batch.apply(store, &self.rules, input).map_err(|error| {
+                unreadable.push(error);
+                EngineError::Unavailable
+            }));
+            self.pulse.step();
         }
-        if let Some((order, events)) = batch.commit(store)? {
+        if let Some(error) = unreadable.first() {
+            tracing::error!(%error, inputs = unreadable.len(), "inputs were refused: what they need cannot be read");
+            let number = u64::try_from(unreadable.len()).unwrap_or(u64::MAX);
+            metrics::counter!("jppd_inputs_unreadable_total").increment(number);
+        }
+        let waiting = self.pulse.waiting();
+        let committed = batch.commit(store);
+        drop(waiting);
+        if let Some((order, events)) = committed? {
             written.order = Some(order);
             self.seq = events.last().map_or(self.seq, |event| event.seq);
             written.events.extend(events);
@@ -102,7 +124,10 @@ impl Writer {
         if self.tried.is_some_and(|tried| now.saturating_duration_since(tried) < RECOVERY) {
             return false;
         }
-        match store.recover().map_err(BatchFailure::from).and_then(|()| Ok(self.catch_up(store, written)?)) {
+        let waiting = self.pulse.waiting();
+        let recovered = store.recover();
+        drop(waiting);
+        match recovered.map_err(BatchFailure::from).and_then(|()| Ok(self.catch_up(store, written)?)) {
             Ok(()) => {
                 tracing::info!("the store can be written again");
                 self.tried = None;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     bch::{Block, Network, Transaction, Txid},
-    engine::{Engine, EngineError, Sightings, running},
+    engine::{Engine, EngineError, Pulse, Sightings, running},
     ledger::{self, Action, View},
     node::{Lane, NodeError, Rpc, Signal, Topic},
 };
@@ -83,6 +83,8 @@ pub struct Follower<S> {
     /// A survey is called for.
     resurvey: Arc<AtomicBool>,
     room: Arc<Semaphore>,
+    /// Shows that the loop of passes moves.
+    pulse: Pulse,
 }
 
 impl<S> Clone for Follower<S> {
@@ -98,6 +100,7 @@ impl<S> Clone for Follower<S> {
             wake: self.wake.clone(),
             resurvey: self.resurvey.clone(),
             room: self.room.clone(),
+            pulse: self.pulse.clone(),
         }
     }
 }
@@ -129,7 +132,14 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             wake: Arc::default(),
             resurvey: Arc::new(true.into()),
             room: Arc::new(Semaphore::new(MOST_MEETINGS)),
+            pulse: Pulse::default(),
         }
+    }
+
+    /// The pulse of the loop of passes: a step for each pass and each of its questions, and a wait while the node, the
+    /// engine or the disk is waited for.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Follows until told to stop. `signals` must be subscribed before this begins, so that what happens between
@@ -263,6 +273,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         let passes = metrics::counter!("jppd_passes_total");
         let seconds = metrics::histogram!("jppd_pass_seconds");
         loop {
+            self.pulse.step();
             let started = Instant::now();
             self.sightings.coverage().pass_begins();
             let mut reasons = BTreeSet::new();
@@ -344,7 +355,10 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         }
         let mut answer = Answer::Begin;
         loop {
-            let step = pass.on(answer, &*self.store, self.moment())?;
+            let step = {
+                let _reading = self.pulse.waiting();
+                pass.on(answer, &*self.store, self.moment())?
+            };
             self.tell_progress(&pass, found, reasons);
             match self.perform(step).await? {
                 Performed::Answer(next) => answer = next,
@@ -393,6 +407,8 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
     }
 
     async fn perform<T>(&self, step: Step<T>) -> Result<Performed<T>, FollowError> {
+        // The node has its time-outs, and the engine a pulse of its own.
+        let _waiting = self.pulse.waiting();
         Ok(Performed::Answer(match step {
             Step::Ask(request) => Answer::Node(self.rpc.call(Lane::Follow, request).await?),
             Step::Decode(raw) => {

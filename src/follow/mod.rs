@@ -40,7 +40,7 @@ pub use health::Health;
 pub use meeting::Meeting;
 pub use memory::Memory;
 pub use pass::{Pass, PassEnd};
-pub use reason::{Reason, Severity};
+pub use reason::{Reason, Severity, Since};
 pub use step::{Answer, FollowError, Moment, Step};
 pub use survey::{Survey, Surveyed};
 pub use time_check::TimeEvidence;

@@ -1,6 +1,16 @@
 //! Why no payer should be sent here, or why something works less well than it could.
 
-use std::fmt;
+use std::{fmt, time::Instant};
+
+/// The beginning of something that still goes on. Displays as its age in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Since(pub Instant);
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.elapsed().as_secs())
+    }
+}
 
 /// How much a reason weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,13 +132,27 @@ reasons! {
     /// The store cannot be written.
     StoreUnavailable = "store_unavailable", Blocking,
         "the store cannot be read or written; make room on its disk, or mend it: the log has the system's words";
+    /// A write of the store takes longer than 5 seconds.
+    StoreSlow {
+        /// When the write began.
+        since: Since,
+    } = "store_slow", Blocking,
+        "a write of the store has been under way for {since}; its disk hangs or is far too slow: look at the disk and at \
+         the kernel's log; no restart mends it";
+    /// The disk of the store has less room than `store.min_free`.
+    DiskLow = "disk_low", Blocking,
+        "the disk of the store has less free room than store.min_free, so no invoice is created; make room, or lower \
+         store.min_free";
 }
 
 impl Reason {
     /// Whether no invoice may be created while it lasts, from its first moment on. A reason that is not among these stops
     /// creations as well once no pass has ended for a minute.
     pub fn refuses_creation(&self) -> bool {
-        matches!(self, Self::OtherNetwork { .. } | Self::HistoryPruned { .. } | Self::ClockWrong)
+        matches!(
+            self,
+            Self::OtherNetwork { .. } | Self::HistoryPruned { .. } | Self::ClockWrong | Self::DiskLow
+        )
     }
 
     /// Whether it is about the clocks.

@@ -1,20 +1,20 @@
-//! One opened database: the checks on opening, reading, writing.
+//! One opened database: opening, reading, writing.
 
 use std::{
-    collections::BTreeSet,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
 use rocksdb::{
-    Cache, ColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, FlushOptions, Options, ReadOptions,
-    SingleThreaded, SnapshotWithThreadMode, WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    ColumnFamily, DBWithThreadMode, FlushOptions, ReadOptions, SingleThreaded, SnapshotWithThreadMode,
+    WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
 use super::{
     CommitError, StoreError,
-    family::{self, META, Rests},
-    keys,
+    committed::CommittedFile,
+    family::{self, LogRecovery, META, Rests},
+    keys, opening, owner,
     records::{self, Damage, StoreMetaMessage},
 };
 use crate::{
@@ -28,6 +28,9 @@ use crate::{
 /// The version of all that is at rest: families, keys, records. It grows when an older program would misread what a
 /// newer one writes.
 pub(super) const SCHEMA: u32 = 1;
+
+/// How often a database is tried to be opened for reading while another process writes it.
+const READING_TRIES: u32 = 3;
 
 /// RocksDB, with families that are made on opening alone: so reading asks no lock for them.
 pub(super) type Rocks = DBWithThreadMode<SingleThreaded>;
@@ -49,13 +52,31 @@ pub struct StoreOptions {
     pub write_buffer_bytes: usize,
     /// How many files are kept open.
     pub open_files: i32,
+    /// Whether a missing store is made.
+    pub creation: Creation,
 }
 
 impl StoreOptions {
-    /// What suits a small machine: 64 MiB to read, 64 MiB to write, 512 files.
+    /// What suits a small machine: 64 MiB to read, 64 MiB to write, 512 files. A missing store is made.
     pub fn new(network: Network) -> Self {
-        Self { network, cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20, open_files: 512 }
+        Self {
+            network,
+            cache_bytes: 64 << 20,
+            write_buffer_bytes: 64 << 20,
+            open_files: 512,
+            creation: Creation::First,
+        }
     }
+}
+
+/// Whether a store may be made where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Creation {
+    /// A missing store is made.
+    #[default]
+    First,
+    /// A missing store is an error.
+    Never,
 }
 
 /// One opened database. It closes when it is dropped.
@@ -64,122 +85,120 @@ pub(super) struct Database {
     path: PathBuf,
     gets: ReadOptions,
     synced: WriteOptions,
+    /// Where the number of the last input goes after each commit; none in a database that is open for reading alone.
+    committed: Option<CommittedFile>,
 }
 
 impl Database {
-    /// Opens a store, or creates it where nothing is.
-    pub(super) fn open_or_create(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let (database, meta) = Self::open(path, options, !Self::is_there(path))?;
-        match meta {
-            None => database.write_meta(SCHEMA, options.network)?,
-            // A store of a version before event logs had ids: the log gets its id once.
-            Some(meta) if meta.log.is_none() => database
-                .put_meta(&StoreMetaMessage { log: Some(LogId::random().as_bytes().to_vec()), ..meta })?,
-            Some(_) => {}
+    /// Opens a store, or creates it where there is none and that is allowed; tells whether it was created.
+    pub(super) fn open_or_create(path: &Path, options: &StoreOptions) -> Result<(Self, bool), StoreError> {
+        if opening::is_there(path) {
+            return Self::open(path, options).map(|database| (database, false));
+        }
+        if options.creation == Creation::Never {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        owner::may_make(path)?;
+        let mut database = opening::read_write(path, options, LogRecovery::Whole, true)?;
+        database.keep_committed(0)?;
+        database.write_meta(StoreMetaMessage::of(SCHEMA, options.network))?;
+        Ok((database, true))
+    }
+
+    /// Opens a store that was open before. Where there is none any more, none is created: that would be a store that
+    /// forgot everything.
+    pub(super) fn reopen(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        if opening::is_there(path) {
+            Self::open(path, options)
+        } else {
+            Err(StoreError::Damaged { path: path.to_owned(), why: "its files are gone".to_owned() })
+        }
+    }
+
+    /// Opens a store that is there. Nothing is written before every check has passed.
+    fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        if path.join("CURRENT").exists() {
+            owner::must_own(path)?;
+        }
+        let inspected = opening::inspect(path, options)?;
+        let mut database = opening::read_write(path, options, inspected.recovery, false)?;
+        database.keep_committed(inspected.last)?;
+        let wanted = StoreMetaMessage::of(SCHEMA, options.network);
+        match inspected.meta {
+            None => database.write_meta(wanted)?,
+            Some(meta) => {
+                // Tables of a newer program stay on record.
+                let mut families = meta.families.clone();
+                families.extend(wanted.families.into_iter().filter(|name| !meta.families.contains(name)));
+                // A store of a version before event logs had ids: the log gets its id once.
+                let log = meta.log.clone().or(wanted.log);
+                let kept = StoreMetaMessage { has_committed: true, families, log, ..meta.clone() };
+                if kept != meta {
+                    database.write_meta(kept)?;
+                }
+            }
         }
         Ok(database)
     }
 
-    /// Opens a store that was open before. Where nothing is any more, nothing is created: that would be a store that
-    /// forgot everything.
-    pub(super) fn reopen(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        match Self::open(path, options, false)? {
-            (database, Some(_)) => Ok(database),
-            (_, None) => {
-                Err(StoreError::Damaged { path: path.to_owned(), why: "its files are gone".to_owned() })
-            }
-        }
-    }
-
     /// Opens a store for reading alone, as it is at this moment, whoever else has it open.
     pub(super) fn open_for_reading(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        let trouble = |error: rocksdb::Error| StoreError::of(path, &error);
-        let there = Rocks::list_cf(&Options::default(), path).map_err(trouble)?;
-        if !there.iter().any(|name| name == META) {
-            return Err(StoreError::NotAStore { path: path.to_owned() });
+        if !opening::is_there(path) {
+            return Err(StoreError::Missing { path: path.to_owned() });
         }
-        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
-        let families =
-            there.iter().map(|name| ColumnFamilyDescriptor::new(name, family::family_options(name, &cache)));
-        let setup = family::database_options(options);
-        // Its log is the other one's, and may be written while it is read.
-        let rocks = Rocks::open_cf_descriptors_read_only(&setup, path, families, false).map_err(trouble)?;
-        match read_meta(&rocks, path)? {
-            Some(meta) => check(&meta, path, options.network)?,
+        // The newest log belongs to the writer, who may be in the middle of a record, and may delete other files before
+        // they are read.
+        let mut tries = 0;
+        let database = loop {
+            match opening::read_only(path, options, LogRecovery::UpToDamage) {
+                Err(StoreError::Damaged { .. }) if tries < READING_TRIES => tries += 1,
+                opened => break opened?,
+            }
+        };
+        match database.read_meta()? {
+            Some(meta) => opening::check(&meta, path, options.network)?,
             None => return Err(StoreError::NotAStore { path: path.to_owned() }),
         }
-        let (gets, synced) = (ReadOptions::default(), WriteOptions::default());
-        Ok(Self { rocks, path: path.to_owned(), gets, synced })
+        Ok(database)
     }
 
-    /// Whether there is a database at all.
-    pub(super) fn is_there(path: &Path) -> bool {
-        path.join("CURRENT").exists()
+    /// A database that RocksDB opened.
+    pub(super) fn of(rocks: Rocks, path: &Path, gets: ReadOptions, synced: WriteOptions) -> Self {
+        Self { rocks, path: path.to_owned(), gets, synced, committed: None }
     }
 
-    /// Opens a database, and gives what it says of itself if it is a store.
-    fn open(
-        path: &Path,
-        options: &StoreOptions,
-        create: bool,
-    ) -> Result<(Self, Option<StoreMetaMessage>), StoreError> {
-        let trouble = |error: rocksdb::Error| StoreError::of(path, &error);
-        let ours: BTreeSet<&str> = family::names().collect();
-        // RocksDB wants every family that is there to be named.
-        let there: BTreeSet<String> = if create {
-            BTreeSet::new()
-        } else {
-            Rocks::list_cf(&Options::default(), path).map_err(trouble)?.into_iter().collect()
-        };
-        let foreign = |name: &String| name != "default" && !ours.contains(name.as_str());
-        if !there.contains(META) && there.iter().any(foreign) {
-            return Err(StoreError::NotAStore { path: path.to_owned() });
-        }
-
-        let mut setup = family::database_options(options);
-        setup.create_if_missing(create);
-        setup.create_missing_column_families(create);
-        // One cache for all; RocksDB finds the charge of its entries by itself.
-        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
-        let names: BTreeSet<&str> = if create {
-            ours.iter().copied().chain(["default"]).collect()
-        } else {
-            there.iter().map(String::as_str).collect()
-        };
-        let families =
-            names.iter().map(|name| ColumnFamilyDescriptor::new(*name, family::family_options(name, &cache)));
-        let mut rocks = Rocks::open_cf_descriptors(&setup, path, families).map_err(trouble)?;
-
-        let meta = read_meta(&rocks, path)?;
-        match &meta {
-            Some(meta) => check(meta, path, options.network)?,
-            // Just created, or by a program that was stopped while it did: nothing was ever written.
-            None if rocks.latest_sequence_number() == 0 => {}
-            None => return Err(StoreError::NotAStore { path: path.to_owned() }),
-        }
-        for name in ours.iter().filter(|name| !names.contains(*name)) {
-            rocks.create_cf(name, &family::family_options(name, &cache)).map_err(trouble)?;
-        }
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        let gets = ReadOptions::default();
-        Ok((Self { rocks, path: path.to_owned(), gets, synced }, meta))
+    /// The folder of the database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Writes what a new store says about itself, the id of its event log included.
-    pub(super) fn write_meta(&self, schema: u32, network: Network) -> Result<(), StoreError> {
-        self.put_meta(&StoreMetaMessage {
-            schema,
-            network: network.name().to_owned(),
-            created_by: env!("CARGO_PKG_VERSION").to_owned(),
-            log: Some(LogId::random().as_bytes().to_vec()),
-        })
+    /// Whether nothing was ever written.
+    pub(super) fn is_new(&self) -> bool {
+        self.rocks.latest_sequence_number() == 0
+    }
+
+    /// Whether there is a family of this name.
+    pub(super) fn has_family(&self, name: &str) -> bool {
+        self.rocks.cf_handle(name).is_some()
+    }
+
+    /// What the store says about itself, if it says anything.
+    pub(super) fn read_meta(&self) -> Result<Option<StoreMetaMessage>, StoreError> {
+        opening::read_meta(&self.rocks, &self.path)
+    }
+
+    /// From now on each commit notes its last input in the file `committed`, which is made with the number `last` where
+    /// there is none.
+    fn keep_committed(&mut self, last: u64) -> Result<(), StoreError> {
+        let file = CommittedFile::open_or_make(&self.path, last);
+        self.committed = Some(file.map_err(|error| StoreError::of_file(&self.path, &error))?);
+        Ok(())
     }
 
     /// The id of the event log.
     pub(super) fn log(&self) -> Result<LogId, ReadError> {
         let trouble = |why: String| ReadError(format!("the id of the event log: {why}"));
-        let meta = read_meta(&self.rocks, &self.path).map_err(|error| trouble(error.to_string()))?;
+        let meta = self.read_meta().map_err(|error| trouble(error.to_string()))?;
         let log = meta.and_then(|meta| meta.log_id().transpose()).transpose();
         log.map_err(|damage| trouble(damage.to_string()))?.ok_or_else(|| trouble("there is none".to_owned()))
     }
@@ -187,13 +206,14 @@ impl Database {
     /// Makes the store look as versions made it that gave no ids to event logs.
     #[cfg(test)]
     pub(super) fn forget_log(&self) -> Result<(), StoreError> {
-        let meta = read_meta(&self.rocks, &self.path)?.unwrap_or_default();
-        self.put_meta(&StoreMetaMessage { log: None, ..meta })
+        let meta = self.read_meta()?.unwrap_or_default();
+        self.write_meta(StoreMetaMessage { log: None, ..meta })
     }
 
-    fn put_meta(&self, meta: &StoreMetaMessage) -> Result<(), StoreError> {
+    /// Writes what the store says about itself.
+    pub(super) fn write_meta(&self, meta: StoreMetaMessage) -> Result<(), StoreError> {
         let mut bytes = Vec::new();
-        records::encode(meta, &mut bytes);
+        records::encode(&meta, &mut bytes);
         let family = self.rocks.cf_handle(META).ok_or(StoreError::NotAStore { path: self.path.clone() })?;
         self.rocks
             .put_cf_opt(family, keys::STORE_META, bytes, &self.synced)
@@ -293,7 +313,7 @@ impl Database {
         Ok(before)
     }
 
-    /// Writes changes in one write, and has it synced.
+    /// Writes changes in one write, has it synced, and notes its last input in the file `committed`.
     pub(super) fn commit(&self, changes: &Changes) -> Result<(), CommitError> {
         let mut batch =
             Batch { database: self, writes: WriteBatch::default(), key: Vec::new(), value: Vec::new() };
@@ -306,7 +326,11 @@ impl Database {
         if batch.writes.is_empty() {
             return Ok(());
         }
-        self.rocks.write_opt(batch.writes, &self.synced).map_err(|error| CommitError::of_write(&error))
+        self.rocks.write_opt(batch.writes, &self.synced).map_err(|error| CommitError::of_write(&error))?;
+        if let (Some(committed), Some(Some(counters))) = (&self.committed, changes.counters.get(&())) {
+            committed.note(counters.order.0);
+        }
+        Ok(())
     }
 
     /// Puts everything into files, so that the next opening has no log to read.
@@ -318,11 +342,15 @@ impl Database {
             .map_err(|error| StoreError::of(&self.path, &error))
     }
 
-    /// Copies the database as it is into a directory that is not there yet; on the same disk by links.
+    /// Copies the database as it is into a directory that is not there yet; on the same disk by links. The copy has a
+    /// file `committed` of its own.
     pub(super) fn checkpoint(&self, to: &Path) -> Result<(), StoreError> {
+        // Read before the copy is made: the copy has this input for certain, and perhaps later ones.
+        let last = opening::last_input(self)?.order.0;
         Checkpoint::new(&self.rocks)
             .and_then(|checkpoint| checkpoint.create_checkpoint(to))
-            .map_err(|error| StoreError::of(to, &error))
+            .map_err(|error| StoreError::of(to, &error))?;
+        CommittedFile::open_or_make(to, last).map(|_| ()).map_err(|error| StoreError::of_file(to, &error))
     }
 
     #[cfg(test)]
@@ -365,28 +393,6 @@ impl Batch<'_> {
         }
         Ok(())
     }
-}
-
-fn read_meta(rocks: &Rocks, path: &Path) -> Result<Option<StoreMetaMessage>, StoreError> {
-    let Some(family) = rocks.cf_handle(META) else { return Ok(None) };
-    let bytes = rocks.get_cf(family, keys::STORE_META).map_err(|error| StoreError::of(path, &error))?;
-    let meta = bytes.map(|bytes| records::decode(&bytes)).transpose();
-    meta.map_err(|damage| StoreError::Damaged { path: path.to_owned(), why: damage.to_string() })
-}
-
-fn check(meta: &StoreMetaMessage, path: &Path, network: Network) -> Result<(), StoreError> {
-    let path = path.to_owned();
-    if meta.schema > SCHEMA {
-        let created_by = meta.created_by.clone();
-        return Err(StoreError::NewerSchema { path, theirs: meta.schema, ours: SCHEMA, created_by });
-    }
-    if meta.schema < SCHEMA {
-        return Err(StoreError::Damaged { path, why: format!("there never was a layout {}", meta.schema) });
-    }
-    if meta.network != network.name() {
-        return Err(StoreError::OtherNetwork { path, theirs: meta.network.clone(), ours: network });
-    }
-    Ok(())
 }
 
 fn unreadable<T: Rests>(error: &rocksdb::Error) -> ReadError {

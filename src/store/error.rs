@@ -56,6 +56,34 @@ pub enum StoreError {
         /// What was found.
         why: String,
     },
+    /// Inputs that were answered as durable cannot be read any more: the logs are damaged, or one is missing.
+    #[error(
+        "the store in {path} is damaged: {readable} of {committed} inputs can be read; nothing was changed; put back a copy, or see what would be lost: jppd store repair"
+    )]
+    Lost {
+        /// Where.
+        path: PathBuf,
+        /// The number of the last input that can be read.
+        readable: u64,
+        /// The number of the last input that was answered.
+        committed: u64,
+    },
+    /// There is no store, and none is to be made: by `store.create = "never"`, or by a command that only reads.
+    #[error("there is no store in {path}, and none is made here: is its disk mounted, is store.path right?")]
+    Missing {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The store belongs to another user than this process runs as.
+    #[error("the store in {path} belongs to the user {owner}, and this is {user}: run it as {owner}")]
+    OtherOwner {
+        /// Where.
+        path: PathBuf,
+        /// The name of its owner.
+        owner: String,
+        /// The name of the user of this process.
+        user: String,
+    },
     /// There is no room: the operator makes some.
     #[error("the disk of {path} is full: {why}")]
     DiskFull {
@@ -107,6 +135,24 @@ impl CommitError {
 }
 
 impl StoreError {
+    /// Whether an opening that failed so fails again at every further try until somebody does something about it.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::OtherNetwork { .. }
+            | Self::NewerSchema { .. }
+            | Self::NotAStore { .. }
+            | Self::Damaged { .. }
+            | Self::Lost { .. }
+            | Self::Missing { .. }
+            | Self::OtherOwner { .. } => true,
+            Self::Held { .. }
+            | Self::DiskFull { .. }
+            | Self::Disk { .. }
+            | Self::Readers { .. }
+            | Self::Closed => false,
+        }
+    }
+
     /// What RocksDB said about opening, closing or copying.
     pub(super) fn of(path: &Path, error: &rocksdb::Error) -> Self {
         let (path, why) = (path.to_owned(), error.to_string());

@@ -84,12 +84,29 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|(name, ..)| *name)
 }
 
+/// How much of the logs must be readable for a database to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogRecovery {
+    /// Every record of every log. A closed log must be there in the length that the MANIFEST knows.
+    Whole,
+    /// Everything up to the first damaged record, and nothing after it. A closed log must be there in the length that
+    /// the MANIFEST knows.
+    UpToDamage,
+    /// Everything up to the first damaged record, whatever logs are there: for a repair. RocksDB 11.8 cannot open for
+    /// reading alone in this way (it crashes where the MANIFEST names a log).
+    WhateverIsThere,
+}
+
 /// How RocksDB is set up as a whole.
-pub(super) fn database_options(options: &StoreOptions) -> Options {
+pub(super) fn database_options(options: &StoreOptions, recovery: LogRecovery) -> Options {
     const MIB: usize = 1 << 20;
     let mut database = Options::default();
-    // After a crash: everything up to the first write that is not whole, and nothing after it.
-    database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    database.set_wal_recovery_mode(match recovery {
+        LogRecovery::Whole => DBRecoveryMode::AbsoluteConsistency,
+        LogRecovery::UpToDamage | LogRecovery::WhateverIsThere => DBRecoveryMode::PointInTime,
+    });
+    // The MANIFEST notes the length of each log when it is closed: one that is gone or cut is noticed at the opening.
+    database.set_track_and_verify_wals_in_manifest(recovery != LogRecovery::WhateverIsThere);
     // The log is as long as the oldest change that is in no file yet: a rarely written family must not keep it all.
     database.set_max_total_wal_size(64 * MIB as u64);
     database.set_db_write_buffer_size(options.write_buffer_bytes);

@@ -9,7 +9,11 @@
 //! - `keys`: the keys of every table as bytes, all in one file. Their order is the ledger's order.
 //! - `records`: the values as bytes: a version, then a protobuf message.
 //! - `family`: a column family for each table, and how RocksDB is set up for it.
-//! - `database`: one opened database: the checks on opening, reading, writing.
+//! - `opening`: the checks before a database is opened for writing, which change nothing.
+//! - `committed`: the number of the last input that was answered, beside the database.
+//! - `database`: one opened database: opening, reading, writing.
+//! - `repair`: what a damaged store would lose, and going on without it.
+//! - `owner`, `free`: whose the folder is, and how much room its disk has.
 //! - `store`: the database behind a pointer that can be exchanged; failure and recovery; snapshots.
 //!
 //! # When the disk fails
@@ -27,19 +31,27 @@
 //!
 //! A store belongs to one network and says so, and says the version of its layout: another network, a layout from a
 //! newer program, a database of somebody else, and a store that another process holds are refused with a message for
-//! the operator ([`StoreError`]). Damaged records are answered with [`ReadError`](crate::ledger::ReadError), never
+//! the operator ([`StoreError`]). So is a store that lost inputs which were answered as durable. A store that is refused is
+//! not changed. Damaged records are answered with [`ReadError`](crate::ledger::ReadError), never
 //! with a panic.
 
+mod committed;
 mod database;
 mod error;
 mod family;
+mod free;
 mod keys;
+mod opening;
+mod owner;
 mod records;
+mod repair;
 #[expect(clippy::module_inception, reason = "the noun of this file is the room's own")]
 mod store;
 #[cfg(test)]
 mod tests;
 
-pub use database::StoreOptions;
+pub use database::{Creation, StoreOptions};
 pub use error::{CommitError, StoreError};
+pub use free::free_bytes;
+pub use repair::{Examination, Loss};
 pub use store::{Snapshot, Store};

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -19,9 +19,10 @@ use parking_lot::{Condvar, Mutex};
 use rocksdb::ReadOptions;
 
 use super::{
-    CommitError, StoreError, StoreOptions,
+    CommitError, Examination, Loss, StoreError, StoreOptions,
     database::{Database, Moment},
     family::Rests,
+    opening, repair,
 };
 use crate::ledger::{Changes, LogId, ReadError, Reads};
 
@@ -36,6 +37,8 @@ const PROBE_BYTES: usize = 1 << 20;
 pub struct Store {
     path: PathBuf,
     options: StoreOptions,
+    /// Whether there was no store before this one was opened.
+    was_created: bool,
     /// The database; none while it is opened again, and after the end.
     database: ArcSwapOption<Database>,
     /// Whoever writes, recovers or closes holds this.
@@ -83,8 +86,8 @@ impl Store {
     /// [`StoreError`]: what it finds is refused, or the disk does not do its part.
     pub fn open(path: impl Into<PathBuf>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.into();
-        let database = Database::open_or_create(&path, &options)?;
-        Ok(Self::over(database, path, options))
+        let (database, was_created) = Database::open_or_create(&path, &options)?;
+        Ok(Self { was_created, ..Self::over(database, path, options) })
     }
 
     /// Opens the store of a directory for reading alone, as it is at this moment, beside a program that writes it. What is
@@ -104,6 +107,7 @@ impl Store {
         Self {
             path,
             options,
+            was_created: false,
             database: ArcSwapOption::from_pointee(database),
             failure: Mutex::new(None),
             failed: AtomicBool::new(false),
@@ -124,6 +128,37 @@ impl Store {
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there was no store in the folder, and a new one was made.
+    pub fn was_created(&self) -> bool {
+        self.was_created
+    }
+
+    /// The seconds since 1970 at which the database was made, as the file says that RocksDB makes with it and never changes;
+    /// `None` where the file or the system does not tell.
+    pub fn created_at(&self) -> Option<u64> {
+        let made = fs::metadata(self.path.join("IDENTITY")).and_then(|file| file.modified()).ok()?;
+        made.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+    }
+
+    /// Finds out what a repair of the store of a folder would give up. It changes nothing. The daemon must not run.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: there is no store, it is in use, or it is refused for a reason that a repair does not mend.
+    pub fn examine(path: &Path, options: &StoreOptions) -> Result<Examination, StoreError> {
+        repair::examine(path, options)
+    }
+
+    /// Repairs the store of a folder as an examination found it: what can be read stays, the rest is given up. The logs
+    /// are copied aside first; gives the folder of the copies.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]. Until the copies are complete nothing is changed.
+    pub fn repair(path: &Path, options: &StoreOptions, loss: &Loss) -> Result<PathBuf, StoreError> {
+        repair::repair(path, options, loss)
     }
 
     /// Writes changes, all or nothing, and returns when they are synced. Blocks for as long as the disk takes.
@@ -181,7 +216,7 @@ impl Store {
         }
         self.probe()?;
         // A directory that is empty all of a sudden is a disk that went away.
-        if !Database::is_there(&self.path) {
+        if !opening::is_there(&self.path) {
             let why = "its files are gone".to_owned();
             return Err(StoreError::Damaged { path: self.path.clone(), why });
         }

@@ -1,9 +1,11 @@
-//! The disk under the store: a log that ends somewhere, and no room.
+//! The disk under the store: a damaged log, little room, and no room.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,17 +18,18 @@ use super::{
     stream::{Chance, Stream},
 };
 
-/// How many times the log is cut.
-const CUTS: u64 = 12;
+/// How many times the log is damaged.
+const DAMAGES: u64 = 10;
 /// The small disk, and what it takes to have it full, in MiB.
 const DISK: usize = 64;
 const BALLAST: usize = 40;
 
-/// Not what a crash does, every write is synced: what a disk does that lied about it. What is left is what was true at
-/// some moment before, and the node knows the rest.
+/// Not what a crash does, every write is synced: what a disk does that lied about it, or that changed a bit. The daemon
+/// refuses the store and leaves it as it is; a repair says what would be lost, and then what is left is what was true at some
+/// moment before, and the node knows the rest.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_cut_anywhere_is_a_moment_of_the_past() -> Result<()> {
-    let name = "a_log_that_is_cut_anywhere_is_a_moment_of_the_past";
+async fn a_damaged_log_is_refused_and_a_repair_is_a_moment_of_the_past() -> Result<()> {
+    let name = "a_damaged_log_is_refused_and_a_repair_is_a_moment_of_the_past";
     on_fresh_nodes(name, async |node| {
         let mut chance = Chance::new(name)?;
         let mut shop = open(node).await?;
@@ -39,28 +42,102 @@ async fn a_log_that_is_cut_anywhere_is_a_moment_of_the_past() -> Result<()> {
         let log = newest_log(&store)?;
         let length = fs::metadata(&log)?.len();
         let (mut fewest, mut most) = (usize::MAX, 0);
-        for cut in 0..CUTS {
-            let folder = TempDir::with_prefix("cut-")?;
+        for damage in 0..DAMAGES {
+            let folder = TempDir::with_prefix("damaged-")?;
             copy(&store, folder.path())?;
-            // One is whole, and one is empty.
-            let left = match cut {
-                0 => length,
-                1 => 0,
-                _ => chance.below(length),
+            let damaged = folder.path().join(log.file_name().context("a name")?);
+            let mut bytes = fs::read(&damaged)?;
+            let place = usize::try_from(chance.below(length))?;
+            let how = match damage {
+                0 => "as it was".to_owned(),
+                1 => {
+                    bytes.clear();
+                    "emptied".to_owned()
+                }
+                _ if damage % 2 == 0 => {
+                    bytes.truncate(place);
+                    format!("cut to {place} of {length} bytes")
+                }
+                _ => {
+                    *bytes.get_mut(place).context("a byte")? ^= 4;
+                    format!("a bit flipped at {place} of {length}")
+                }
             };
-            let cut_log = folder.path().join(log.file_name().context("a name")?);
-            fs::File::options().write(true).open(cut_log)?.set_len(left)?;
+            fs::write(&damaged, bytes)?;
             let path = folder.path().to_str().context("a path in UTF-8")?;
             let settings = [("JPPD_STORE__PATH", path)];
-            let daemon = Daemon::start(program(), &*shop.node, &settings).await?;
+            let daemon = Daemon::new(program(), &*shop.node, &settings)?;
+            daemon.launch()?;
+            if damage > 0 {
+                repair(&daemon).await.with_context(|| format!("{how}\n{}", daemon.log()))?;
+                daemon.launch()?;
+            }
+            daemon.wait_ready().await?;
             let known = stream
                 .settled_as_far_as_known(&daemon)
                 .await
-                .with_context(|| format!("cut at {left} of {length}\n{}", daemon.log()))?;
-            ensure!(cut != 0 || known == stream.made().len(), "nothing was cut");
+                .with_context(|| format!("{how}\n{}", daemon.log()))?;
+            ensure!(damage != 0 || known == stream.made().len(), "nothing was damaged");
             (fewest, most) = (fewest.min(known), most.max(known));
         }
-        println!("{}: {CUTS} cuts of {length} bytes, {fewest} to {most} invoices left", shop.node.name());
+        println!(
+            "{}: {DAMAGES} damages of {length} bytes, {fewest} to {most} invoices left",
+            shop.node.name()
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// The daemon refuses the store; a repair tells the loss and does nothing, and then does it.
+async fn repair(daemon: &Daemon) -> Result<()> {
+    let ended = daemon.wait_end().await?;
+    ensure!(ended.code() == Some(78), "{ended}");
+    ensure!(daemon.log().contains(" inputs can be read"), "the loss is not told");
+    for _ in 0..2 {
+        let told = daemon.command(&["store", "repair"])?;
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        ensure!(told.status.code() == Some(2) && text.contains(" inputs can be read"), "{told:?}");
+    }
+    let done = daemon.command(&["store", "repair", "--accept-loss"])?;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    ensure!(done.status.success() && text.contains(" inputs can be read"), "{done:?}");
+    let again = daemon.command(&["store", "repair"])?;
+    ensure!(again.status.success(), "nothing is left to repair: {again:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_with_little_room_creates_nothing_and_takes_payments() -> Result<()> {
+    let name = "a_disk_with_little_room_creates_nothing_and_takes_payments";
+    on_fresh_nodes(name, async |node| {
+        let folder = TempDir::with_prefix("store-")?;
+        let store = ("JPPD_STORE__PATH", folder.path().to_str().context("a path in UTF-8")?);
+        let mut shop = Shop::open(program(), node, &[store]).await?;
+        let (id, address) = shop.invoice(8_000).await?;
+        ensure!(shop.daemon.terminate().await?.success());
+
+        let low = [store, ("JPPD_STORE__MIN_FREE", "1000000TiB")];
+        shop.daemon = Arc::new(Daemon::new(program(), &*shop.node, &low)?);
+        shop.daemon.launch()?;
+        let until = Instant::now() + Duration::from_secs(60);
+        let told = loop {
+            ensure!(Instant::now() < until, "disk_low alone is never told\n{}", shop.daemon.log());
+            match shop.daemon.ops().get("/readyz").await {
+                Ok(told) if told.body.contains("disk_low") && !told.body.contains("starting") => break told,
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
+        ensure!(told.status == 503, "{told:?}");
+        let refused = create(&shop, 1).await?;
+        ensure!(refused.status == 503 && refused.headers.contains_key("retry-after"), "{refused:?}");
+        ensure!(refused.body.contains("disk"), "{refused:?}");
+        let meters = shop.daemon.ops().get("/metrics").await?.body;
+        ensure!(meters.contains("jppd_store_free_bytes "), "{meters}");
+        let paying = shop.payer.sign(&address, 8_000)?;
+        shop.pay(&id, &raw_hex(&paying)).await?.expect(200)?;
+        shop.payer.mine(&*shop.node, 1)?;
+        shop.until(&id, "confirmed").await?;
         Ok(())
     })
     .await

@@ -8,7 +8,8 @@
 //! - `signals`: a large block while the daemon is stopped; ports are cut off, connections stall.
 //! - `proofs`: a double spend between two nodes, told by proof.
 //! - `pruned`: the node deleted blocks that were not walked yet.
-//! - `disk`: a log that is cut, a disk that is full.
+//! - `disk`: a log that is cut, a disk that is full or nearly so.
+//! - `watchdog`: the engine's thread hangs or ends, the disk hangs, the node is away, and systemd is told or not.
 //!
 //! What only a real node does (parking, peers, pruning) is skipped by name where there is none. What is random follows from a
 //! seed that is printed; `JPPD_SEED` repeats it.
@@ -22,6 +23,7 @@ mod proofs;
 mod pruned;
 mod signals;
 mod stream;
+mod watchdog;
 
 use std::{path::Path, sync::Arc};
 

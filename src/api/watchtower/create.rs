@@ -24,6 +24,7 @@ use crate::{
         state::{Down, Shared},
     },
     bch::FeeRate,
+    follow::Reason,
     invoice::{InvoiceId, Merchant, Statement},
     ledger::{
         self, Action, Created, Creation, Event, Idempotency, Outcome, ReadError, Reads, Subject, View,
@@ -77,8 +78,11 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
     let draft = parsed.await??;
     drop(body);
     if !shared.state.health.may_create() {
-        let text =
-            "The Bitcoin Cash node is not being followed at the moment, so a payment would not be seen.";
+        let text = if shared.state.health.reasons().contains(&Reason::DiskLow) {
+            "The disk of this server is nearly full, so no invoice is created at the moment."
+        } else {
+            "The Bitcoin Cash node is not being followed at the moment, so a payment would not be seen."
+        };
         return Err(Fault::Away { retry_after: BLIND_RETRY, text: text.to_owned() });
     }
     let creation = Creation { id: InvoiceId::random(), merchant, draft, idempotency };

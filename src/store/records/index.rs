@@ -5,10 +5,11 @@ use prost::Message;
 
 use super::{Damage, Record, array, block_hash, elapsed, invoice_id, node_time, time, txid};
 use crate::{
-    bch::{BlockHash, OutPoint, ScriptHash, Txid},
+    bch::{BlockHash, Network, OutPoint, ScriptHash, Txid},
     invoice::{InvoiceId, Merchant, NodeTime, Order, Timestamp},
     ledger::LogId,
     ledger::tables::{BlockRecord, IdempotencyRecord, Meta, ScriptRecord},
+    store::family,
 };
 
 /// Of entries that are only a key.
@@ -286,12 +287,30 @@ pub(in crate::store) struct StoreMetaMessage {
     /// The 16 bytes of the event log's id. Absent in stores that older versions made, until they are opened for writing.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub(in crate::store) log: Option<Vec<u8>>,
+    /// Whether the file `committed` must be there. Stores of version 0.1.0 had none.
+    #[prost(bool, tag = "5")]
+    pub(in crate::store) has_committed: bool,
+    /// The tables that must be there; empty in stores of version 0.1.0.
+    #[prost(string, repeated, tag = "6")]
+    pub(in crate::store) families: Vec<String>,
 }
 
 impl StoreMetaMessage {
     /// The id of the event log, if the store has one yet.
     pub(in crate::store) fn log_id(&self) -> Result<Option<LogId>, Damage> {
         self.log.as_deref().map(|bytes| array(bytes, "log id").map(LogId::from_bytes)).transpose()
+    }
+
+    /// What a store of this program says.
+    pub(in crate::store) fn of(schema: u32, network: Network) -> Self {
+        Self {
+            schema,
+            network: network.name().to_owned(),
+            created_by: env!("CARGO_PKG_VERSION").to_owned(),
+            log: Some(LogId::random().as_bytes().to_vec()),
+            has_committed: true,
+            families: family::names().map(str::to_owned).collect(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the store as a whole.
 
 mod codec;
+mod damage;
 mod disk;
 mod model;
 mod opening;

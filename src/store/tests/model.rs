@@ -28,6 +28,8 @@ pub(super) fn changes() -> BoxedStrategy<Changes> {
         .prop_map(|several| {
             several.into_iter().fold(Changes::default(), |mut sum, changes| {
                 sum.extend(changes);
+                // The ledger never removes its counters.
+                sum.counters.retain(|(), counters| counters.is_some());
                 sum
             })
         })

@@ -6,7 +6,7 @@ use super::{block, chain, fresh, hash, open};
 use crate::{
     bch::Network,
     ledger::{ReadError, Reads, tables::Chain},
-    store::{CommitError, Store, StoreError, StoreOptions},
+    store::{CommitError, Creation, Store, StoreError, StoreOptions, records::StoreMetaMessage},
 };
 
 fn refusal(path: &std::path::Path, network: Network) -> StoreError {
@@ -39,7 +39,8 @@ fn another_network_is_refused() {
 fn a_newer_layout_is_refused_and_stays_as_it_is() {
     let (directory, store) = fresh();
     store.commit(&block(7, 1)).unwrap();
-    store.with_database(|database| database.write_meta(2, Network::Regtest)).unwrap().unwrap();
+    let newer = StoreMetaMessage::of(2, Network::Regtest);
+    store.with_database(|database| database.write_meta(newer)).unwrap().unwrap();
     drop(store);
     // The newer one has a table that nobody here knows.
     let names = rocksdb::DB::list_cf(&rocksdb::Options::default(), directory.path()).unwrap();
@@ -141,6 +142,19 @@ fn a_damaged_file_is_answered() {
     assert!(cut > 0);
     let error = refusal(directory.path(), Network::Regtest);
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
+fn a_missing_store_is_made_and_told_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let never = || StoreOptions { creation: Creation::Never, ..StoreOptions::new(Network::Regtest) };
+    let error = Store::open(&path, never()).unwrap_err();
+    assert_eq!(error, StoreError::Missing { path: path.clone() });
+    assert!(!path.exists(), "nothing was made");
+    assert!(open(&path).was_created());
+    assert!(!open(&path).was_created());
+    assert!(!Store::open(&path, never()).unwrap().was_created());
 }
 
 #[test]
