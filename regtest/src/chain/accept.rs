@@ -107,7 +107,7 @@ impl Chain {
         if coins.iter().any(|coin| !standard::is_spendable(coin.output.script_pubkey.as_bytes())) {
             return Err(Reject::nonstandard("bad-txns-nonstandard-inputs"));
         }
-        if limits.min_fee && fee < u64::try_from(size).unwrap_or(u64::MAX) {
+        if limits.min_fee && fee < fee_of(self.relay_fee, size) {
             return Err(Reject::low_fee());
         }
         if limits.absurd_fee && fee > ABSURD_FEE {
@@ -116,6 +116,10 @@ impl Chain {
         let spent = validate::outputs(&coins);
         token::check(tx, &spent)?;
         script::check(tx, &spent, true)?;
+        let full = fee_of(self.full_mempool_fee, size);
+        if limits.min_fee && fee < full {
+            return Err(Reject::mempool_fee(fee, full));
+        }
         Ok(Accepted { txid, fee })
     }
 
@@ -123,6 +127,12 @@ impl Chain {
     pub(super) fn coins_of(&self, tx: &Transaction) -> Option<Vec<Coin>> {
         tx.input.iter().map(|input| self.coin(&input.previous_output)).collect()
     }
+}
+
+/// The fee for a size by a rate in satoshis per 1000 bytes, rounded down, and at least one satoshi where there is a rate.
+fn fee_of(satoshis_per_kb: u64, size: usize) -> u64 {
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    (satoshis_per_kb.saturating_mul(size) / 1000).max(u64::from(satoshis_per_kb > 0))
 }
 
 /// Reads a transaction as the node does: there is no segwit form, so a zero after the version counts inputs.

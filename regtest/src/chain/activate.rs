@@ -76,8 +76,16 @@ impl Chain {
             }
             self.put_back(displaced);
         }
+        self.leave_header(hash);
         self.activate(now);
         Ok(())
+    }
+
+    /// The best header falls back to the tip when what it stands on turns out invalid.
+    fn leave_header(&mut self, invalid: BlockHash) {
+        if self.is_ancestor(invalid, self.best_header) {
+            self.best_header = self.tip().0;
+        }
     }
 
     /// Takes an invalidation back, for the block, its ancestors and its descendants.
@@ -311,6 +319,7 @@ impl Chain {
                 self.candidates.remove(&block.candidate());
             }
         }
+        self.leave_header(hash);
     }
 
     /// The blocks from the active chain up to `hash`, lowest first, and the height they fork at.

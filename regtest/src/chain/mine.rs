@@ -144,6 +144,10 @@ impl Chain {
         stored.parked = self.parking && fork + 1 < self.tip().1;
         self.arrivals += 1;
         self.candidates.insert(stored.candidate());
+        let best = self.blocks.get(&self.best_header).map_or(0, |block| block.chainwork);
+        if stored.chainwork > best {
+            self.best_header = stored.hash;
+        }
         self.blocks.insert(stored.hash, stored);
         Ok(())
     }

@@ -19,7 +19,7 @@
 //! # What it leaves out
 //!
 //! * Inputs that spend anything but P2PKH are **trusted**: there is no script machine.
-//! * There is no mempool floor and no size limit; [`Chain::evict`] stands for what they do.
+//! * There is no size limit of the mempool; [`Chain::evict`] and [`Chain::set_full_mempool_fee`] stand for what it does.
 //! * No finalization, no checkpoint, no initial block download, no block size or signature operation limits.
 //! * Proofs come from rivals handed to this node only, there are no peers.
 //!
@@ -80,6 +80,8 @@ use self::proof::ProofStore;
 pub const COINBASE_MATURITY: u32 = 100;
 /// Largest amount of satoshis there can be.
 pub const MAX_MONEY: u64 = 21_000_000 * 100_000_000;
+/// What a transaction must pay to be relayed if nothing else is said, in satoshis per 1000 bytes.
+const DEFAULT_RELAY_FEE: u64 = 1_000;
 /// Fee in satoshis above which a transaction is refused unless high fees are allowed.
 pub const ABSURD_FEE: u64 = 10_000_000;
 
@@ -93,11 +95,18 @@ pub struct Chain {
     located: HashMap<Txid, (BlockHash, usize)>,
     /// Every block that is not known to be invalid, best last.
     candidates: BTreeSet<Candidate>,
+    /// The header with the most work that was ever received, parked ones among them, or where the node falls back to when
+    /// that turns out invalid.
+    best_header: BlockHash,
     coins: CoinSet,
     mempool: Mempool,
     proofs: ProofStore,
     events: Vec<Event>,
     parking: bool,
+    /// What a transaction must pay to be relayed, in satoshis per 1000 bytes.
+    relay_fee: u64,
+    /// The same while the mempool is full; 0 while it is not.
+    full_mempool_fee: u64,
     arrivals: u64,
     coinbases: u64,
     /// The latest time a call named, unix seconds.
@@ -114,11 +123,14 @@ impl Chain {
             active: vec![hash],
             located: HashMap::new(),
             candidates: BTreeSet::from([genesis.candidate()]),
+            best_header: hash,
             coins: CoinSet::default(),
             mempool: Mempool::default(),
             proofs: ProofStore::default(),
             events: Vec::new(),
             parking: true,
+            relay_fee: DEFAULT_RELAY_FEE,
+            full_mempool_fee: 0,
             arrivals: 1,
             coinbases: 0,
             clock: now,
@@ -130,6 +142,16 @@ impl Chain {
     /// Whether rivals that rewind two blocks or more need extra work (the node's default: yes).
     pub fn set_parking(&mut self, on: bool) {
         self.parking = on;
+    }
+
+    /// What a transaction must pay to be relayed (`-minrelaytxfee`), in satoshis per 1000 bytes.
+    pub fn set_relay_fee(&mut self, satoshis_per_kb: u64) {
+        self.relay_fee = satoshis_per_kb;
+    }
+
+    /// What a transaction must pay because the mempool is full, in satoshis per 1000 bytes; 0 when it is not.
+    pub fn set_full_mempool_fee(&mut self, satoshis_per_kb: u64) {
+        self.full_mempool_fee = satoshis_per_kb;
     }
 
     /// Takes the events since the last call, oldest first.

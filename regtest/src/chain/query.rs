@@ -20,6 +20,21 @@ impl Chain {
         (hash, u32::try_from(height).unwrap_or(u32::MAX))
     }
 
+    /// The height of the best header (`headers` of `getblockchaininfo`). On a branch that is parked it is above the tip.
+    pub fn best_header_height(&self) -> u32 {
+        self.blocks.get(&self.best_header).map_or(0, |block| block.height)
+    }
+
+    /// What a transaction must pay to be relayed, in satoshis per 1000 bytes.
+    pub fn relay_fee(&self) -> u64 {
+        self.relay_fee
+    }
+
+    /// What a transaction must pay to enter the mempool now, in satoshis per 1000 bytes.
+    pub fn fee_floor(&self) -> u64 {
+        self.relay_fee.max(self.full_mempool_fee)
+    }
+
     /// A block of any branch.
     pub fn block(&self, hash: BlockHash) -> Option<&StoredBlock> {
         self.blocks.get(&hash)

@@ -84,6 +84,10 @@ impl Reject {
         Self::rule(Self::FEE, "min relay fee not met", None)
     }
 
+    pub(super) fn mempool_fee(fee: u64, least: u64) -> Self {
+        Self::rule(Self::FEE, "mempool min fee not met", Some(format!("{fee} < {least}")))
+    }
+
     pub(super) fn absurd_fee(fee: u64, limit: u64) -> Self {
         Self::rule(Self::HIGH_FEE, "absurdly-high-fee", Some(format!("{fee} > {limit}")))
     }

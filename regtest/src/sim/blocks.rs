@@ -43,7 +43,7 @@ pub(super) fn get_blockchain_info(context: &mut Context<'_>, _: &Params) -> Repl
     reply(&BlockchainInfo {
         chain: "regtest",
         blocks: height,
-        headers: height,
+        headers: chain.best_header_height(),
         bestblockhash,
         difficulty: DIFFICULTY,
         mediantime: tip.median_time,
@@ -197,6 +197,11 @@ pub(super) fn get_chain_tips(context: &mut Context<'_>, _: &Params) -> Reply {
         })
         .collect();
     reply(&tips)
+}
+
+/// The stand-in finalises nothing, as a node in its first two hours.
+pub(super) fn get_finalized_block_hash(_: &mut Context<'_>, _: &Params) -> Reply {
+    reply(&"")
 }
 
 pub(super) fn invalidate_block(context: &mut Context<'_>, params: &Params) -> Reply {

@@ -35,7 +35,7 @@ struct Network {
     proxy_randomize_credentials: bool,
 }
 
-pub(super) fn get_network_info(_: &mut Context<'_>, _: &Params) -> Reply {
+pub(super) fn get_network_info(context: &mut Context<'_>, _: &Params) -> Reply {
     let network = |name| {
         let onion = name == "onion";
         Network { name, limited: onion, reachable: !onion, proxy: "", proxy_randomize_credentials: false }
@@ -53,7 +53,7 @@ pub(super) fn get_network_info(_: &mut Context<'_>, _: &Params) -> Reply {
         connections_out: 0,
         // The node lists two networks that have no name.
         networks: ["ipv4", "ipv6", "onion", "", ""].map(network).into(),
-        relayfee: Coins(1_000),
+        relayfee: Coins(context.chain.relay_fee()),
         excessutxocharge: Coins(0),
         localaddresses: [],
         warnings: "",

@@ -75,6 +75,7 @@ static METHODS: &[Method] = &[
         blocks::get_block_header,
     ),
     method("getchaintips", "", &[], 0, blocks::get_chain_tips),
+    method("getfinalizedblockhash", "", &[], 0, blocks::get_finalized_block_hash),
     method("invalidateblock", " \"blockhash\"", &["blockhash"], 1, blocks::invalidate_block),
     method("reconsiderblock", " \"blockhash\"", &["blockhash"], 1, blocks::reconsider_block),
     method("submitblock", " \"hexdata\" ( \"dummy\" )", &["hexdata", "dummy"], 1, blocks::submit_block),

@@ -43,8 +43,8 @@ pub(super) fn get_mempool_info(context: &mut Context<'_>, _: &Params) -> Reply {
         bytes,
         usage: size * USAGE,
         maxmempool: 320_000_000,
-        mempoolminfee: Coins(1_000),
-        minrelaytxfee: Coins(1_000),
+        mempoolminfee: Coins(context.chain.fee_floor()),
+        minrelaytxfee: Coins(context.chain.relay_fee()),
     })
 }
 
