@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::MissedTickBehavior,
 };
@@ -24,7 +24,7 @@ use crate::{
     bch::{Block, Network, Transaction, Txid},
     engine::{Engine, EngineError, Pulse, Sightings, running},
     ledger::{self, Action, View},
-    node::{Lane, NodeError, Rpc, Signal, Topic},
+    node::{Lane, NodeError, Rpc, Signal, Signals, Topic},
 };
 
 /// How many transactions of ZMQ are asked of the node at once; what comes on top is left to a pass.
@@ -144,7 +144,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
 
     /// Follows until told to stop. `signals` must be subscribed before this begins, so that what happens between
     /// the subscription and the first snapshot is in one of the two.
-    pub async fn run(self, signals: mpsc::Receiver<Signal>, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(self, signals: Signals, mut shutdown: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.clone().listen(signals));
         tasks.spawn(self.clone().pass_after_pass());
@@ -158,7 +158,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         tasks.shutdown().await;
     }
 
-    async fn listen(self, mut signals: mpsc::Receiver<Signal>) {
+    async fn listen(self, mut signals: Signals) {
         let met = metrics::counter!("jppd_transactions_met_total");
         while let Some(signal) = signals.recv().await {
             match signal {

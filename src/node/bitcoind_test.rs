@@ -18,8 +18,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Auth, Header, Lane, NodeError, Reply, Request, Rpc, RpcSettings, SendOutcome, Signal, Subscriber, Topic,
-    ZmqSettings,
+    Auth, Header, Lane, NodeError, Reply, Request, Rpc, RpcSettings, SendOutcome, Signal, Signals,
+    Subscriber, Topic, ZmqSettings,
 };
 
 const FEE: u64 = 1_000;
@@ -434,6 +434,6 @@ async fn a_real_node_that_has_expired_says_so() {
     rpc.stop().await;
 }
 
-async fn next(signals: &mut tokio::sync::mpsc::Receiver<Signal>) -> Signal {
+async fn next(signals: &mut Signals) -> Signal {
     tokio::time::timeout(Duration::from_secs(20), signals.recv()).await.expect("in time").expect("a signal")
 }

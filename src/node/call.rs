@@ -10,8 +10,13 @@ use crate::bch::{Output, ProofScore};
 pub enum Request {
     /// `getblockchaininfo` → [`Reply::ChainInfo`].
     ChainInfo,
+    /// `getchaintips` and `getfinalizedblockhash` → [`Reply::ChainTips`]. The node walks its index of all blocks for it,
+    /// which takes half a second on the main network: ask only when the height of its best header calls for it.
+    ChainTips,
     /// `getnetworkinfo` → [`Reply::NetworkInfo`].
     NetworkInfo,
+    /// `getmempoolinfo` → [`Reply::FeeFloor`].
+    FeeFloor,
     /// `getzmqnotifications` → [`Reply::ZmqNotifications`]. The node starts without a word when it cannot bind
     /// an address, so what it publishes has to be asked.
     ZmqNotifications,
@@ -72,7 +77,9 @@ impl Request {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ChainInfo => "chain_info",
+            Self::ChainTips => "chain_tips",
             Self::NetworkInfo => "network_info",
+            Self::FeeFloor => "fee_floor",
             Self::ZmqNotifications => "zmq_notifications",
             Self::Snapshot => "snapshot",
             Self::BestBlock => "best_block",
@@ -92,9 +99,11 @@ impl Request {
     }
 
     /// All words of [`name`](Self::name).
-    pub(super) const NAMES: [&str; 17] = [
+    pub(super) const NAMES: [&str; 19] = [
         "chain_info",
+        "chain_tips",
         "network_info",
+        "fee_floor",
         "zmq_notifications",
         "snapshot",
         "best_block",
@@ -118,8 +127,13 @@ impl Request {
 pub enum Reply {
     /// To [`Request::ChainInfo`].
     ChainInfo(ChainInfo),
+    /// To [`Request::ChainTips`].
+    ChainTips(ChainTips),
     /// To [`Request::NetworkInfo`].
     NetworkInfo(NetworkInfo),
+    /// To [`Request::FeeFloor`]: below this many satoshis per 1000 bytes the node takes nothing into its mempool now: the
+    /// larger of `minrelaytxfee` and `mempoolminfee`, which rises when the mempool is full.
+    FeeFloor(u64),
     /// To [`Request::ZmqNotifications`].
     ZmqNotifications(Vec<Notification>),
     /// To [`Request::Snapshot`].
@@ -181,6 +195,27 @@ pub struct ChainInfo {
     pub prune_height: Option<u32>,
     /// What the node warns of; usually empty.
     pub warnings: String,
+}
+
+/// The ends of all branches that the node knows, and what it will never leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainTips {
+    /// The ends, in the node's order.
+    pub tips: Vec<ChainTip>,
+    /// The height of the last block that the node has finalised: it takes no branch that leaves its chain below. `None`
+    /// when there is none, as in the first two hours after a start.
+    pub finalized: Option<u32>,
+}
+
+/// The end of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainTip {
+    /// Its height.
+    pub height: u32,
+    /// How many of its blocks are not in the active chain.
+    pub branch_length: u32,
+    /// The node's word for it: `active`, `valid-fork`, `valid-headers`, `headers-only`, `parked` or `invalid`.
+    pub status: String,
 }
 
 /// The node's software and its place in the network.

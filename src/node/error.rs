@@ -56,6 +56,9 @@ pub enum NodeError {
     /// The answer is not what this call answers: another program listens there, or another version of the node.
     #[error("the node's answer cannot be understood")]
     Malformed,
+    /// The call went wrong in this program: a bug of ours, and no word about the node. The effect may have happened.
+    #[error("a call to the node went wrong in jppd itself")]
+    Internal,
 }
 
 impl NodeError {
@@ -72,7 +75,7 @@ impl NodeError {
             | Self::WarmingUp
             | Self::Expired
             | Self::Busy => false,
-            Self::Timeout | Self::NoAnswer | Self::Malformed => true,
+            Self::Timeout | Self::NoAnswer | Self::Malformed | Self::Internal => true,
             Self::Rpc { code, .. } => !REFUSED_UNEXECUTED.contains(code),
         }
     }
@@ -91,11 +94,12 @@ impl NodeError {
             Self::NoAnswer => "no_answer",
             Self::Rpc { .. } => "rpc",
             Self::Malformed => "malformed",
+            Self::Internal => "internal",
         }
     }
 
     /// All words of [`kind`](Self::kind).
-    pub(super) const KINDS: [&str; 10] = [
+    pub(super) const KINDS: [&str; 11] = [
         "unreachable",
         "unauthorized",
         "exhausted",
@@ -106,6 +110,7 @@ impl NodeError {
         "no_answer",
         "rpc",
         "malformed",
+        "internal",
     ];
 
     /// The error of an error object.
@@ -248,7 +253,14 @@ mod tests {
     #[test]
     fn only_an_unanswered_request_may_have_had_its_effect() {
         let rpc = |code| NodeError::Rpc { code, message: String::new() };
-        let possible = [NodeError::Timeout, NodeError::NoAnswer, NodeError::Malformed, rpc(-1), rpc(-31)];
+        let possible = [
+            NodeError::Timeout,
+            NodeError::NoAnswer,
+            NodeError::Malformed,
+            NodeError::Internal,
+            rpc(-1),
+            rpc(-31),
+        ];
         let not = [
             NodeError::Unreachable,
             NodeError::Unauthorized,

@@ -87,7 +87,8 @@ impl Meters {
             | NodeError::Timeout
             | NodeError::NoAnswer
             | NodeError::Rpc { .. }
-            | NodeError::Malformed => {}
+            | NodeError::Malformed
+            | NodeError::Internal => {}
         }
     }
 

@@ -58,11 +58,11 @@ mod rpc_test;
 mod stub;
 
 pub use call::{
-    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request,
-    SendOutcome, Snapshot, UnspentCoin,
+    ChainInfo, ChainTip, ChainTips, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification,
+    Reply, Request, SendOutcome, Snapshot, UnspentCoin,
 };
 pub use credentials::Auth;
 pub use error::{NodeError, StartError};
 pub use lanes::{Asker, Lane};
 pub use rpc::{Rpc, RpcSettings};
-pub use zmq::{Signal, Subscriber, Topic, ZmqSettings};
+pub use zmq::{Connections, Signal, Signals, Subscriber, Topic, ZmqSettings};

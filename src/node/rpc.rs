@@ -178,7 +178,7 @@ impl Rpc {
         let job = Job { request, answer, span: tracing::Span::current() };
         lanes.push(lane, asker, job, place).map_err(|_| NodeError::Unreachable)?;
         // A thread always answers. If one did not, it is unknown how far it came.
-        Ok(waiting.await.unwrap_or(Err(NodeError::NoAnswer)))
+        Ok(waiting.await.unwrap_or(Err(NodeError::Internal)))
     }
 }
 
@@ -236,7 +236,7 @@ fn work(lanes: &Lanes<Job>, meters: &Meters, mut client: NodeClient) {
         // No reply of a node makes us panic. Should it ever happen, it must not cost a thread of four.
         let result = catch_unwind(AssertUnwindSafe(|| client.perform(&job.request))).unwrap_or_else(|_| {
             tracing::error!(call = job.request.name(), "a call to the node panicked");
-            Err(NodeError::NoAnswer)
+            Err(NodeError::Internal)
         });
         lanes.done(lane);
         meters.ended(lane, &job.request, started.elapsed(), &result);

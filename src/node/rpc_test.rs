@@ -16,7 +16,8 @@ use regtest::{Port, eventually};
 use super::stub::{Answer, Stub, reply};
 use super::{Auth, Lane, NodeError, Reply, Request, Rpc, RpcSettings, SendOutcome};
 
-const HASH: &str = "\"6979808e3563776c8efcff8b45d3bbcb7cb1809228b805dd31ddf5fc8151c1d5\"";
+/// The txid of what [`send`] sends, which stands for any other hash, too.
+const HASH: &str = "\"705f425bfcb81942ec8db27abc2485c1322177233dac87d78445c704dccf129c\"";
 
 struct Cookie {
     folder: tempfile::TempDir,

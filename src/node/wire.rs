@@ -2,6 +2,7 @@
 //!
 //! Fields that are not used are not read, so that another release of the node can add and drop them.
 
+use bitcoincash::hashes::{Hash as _, sha256d};
 use bitcoincash::{BlockHash, OutPoint, ScriptBuf, TokenAmount, TokenID, Txid, token};
 use bitcoincore_rpc::jsonrpc::{self, Response};
 use bitcoincore_rpc::{Client, RpcApi};
@@ -13,8 +14,8 @@ use serde_json::value::RawValue;
 
 use super::amount::Satoshis;
 use super::call::{
-    ChainInfo, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification, Reply, Request,
-    SendOutcome, Snapshot, UnspentCoin,
+    ChainInfo, ChainTip, ChainTips, Coin, DoubleSpendProof, Header, MempoolEntry, NetworkInfo, Notification,
+    Reply, Request, SendOutcome, Snapshot, UnspentCoin,
 };
 use super::error::NodeError;
 use super::transport::SEND_METHOD;
@@ -36,6 +37,11 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
     match request {
         Request::ChainInfo => {
             call::<WireChainInfo>(client, "getblockchaininfo", &[])?.checked().map(Reply::ChainInfo)
+        }
+        Request::ChainTips => chain_tips(client).map(Reply::ChainTips),
+        Request::FeeFloor => {
+            let info: WireFeeFloor = call(client, "getmempoolinfo", &[])?;
+            Ok(Reply::FeeFloor(info.mempoolminfee.0.max(info.minrelaytxfee.0)))
         }
         Request::NetworkInfo => {
             call::<WireNetworkInfo>(client, "getnetworkinfo", &[]).map(|info| Reply::NetworkInfo(info.into()))
@@ -62,8 +68,12 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
             }
         }
         Request::Header(hash) => {
-            let header = call::<WireHeader>(client, "getblockheader", &[hash.to_string().into()]);
-            found(header, NOT_FOUND).map(|header| Reply::Header(header.map(Header::from)))
+            let header = found(header(client, hash), NOT_FOUND)?;
+            // Our chain is made of what stands in here: a header of another block is none.
+            match header {
+                Some(header) if header.hash != *hash => Err(NodeError::Malformed),
+                header => Ok(Reply::Header(header.map(Header::from))),
+            }
         }
         Request::BlockHashAt(height) => {
             found(call(client, "getblockhash", &[(*height).into()]), OUT_OF_RANGE).map(Reply::BlockHashAt)
@@ -94,7 +104,11 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
             let params = [txid.to_string().into(), 1.into(), false.into()];
             let proof: Option<Option<WireProof>> =
                 found(call(client, "getdsproof", &params), PROOFS_DISABLED)?;
-            Ok(Reply::DoubleSpendProof(proof.flatten().and_then(WireProof::of_mempool)))
+            match proof.flatten().and_then(WireProof::of_mempool) {
+                // An alarm about a payment that was not asked about.
+                Some(proof) if proof.txid != *txid => Err(NodeError::Malformed),
+                proof => Ok(Reply::DoubleSpendProof(proof)),
+            }
         }
         Request::ProofScore(txid) => {
             let score = call::<Box<RawValue>>(client, "getdsproofscore", &[txid.to_string().into()]);
@@ -103,9 +117,26 @@ pub(super) fn perform(client: &Client, request: &Request) -> Result<Reply, NodeE
             score.map(read).transpose().map(Reply::ProofScore)
         }
         Request::Send(raw) => {
-            sent(call::<Txid>(client, SEND_METHOD, &[hex::encode(raw).into()])).map(Reply::Sent)
+            let ours = Txid::from_raw_hash(sha256d::Hash::hash(raw));
+            sent(ours, call::<Txid>(client, SEND_METHOD, &[hex::encode(raw).into()])).map(Reply::Sent)
         }
     }
+}
+
+fn header(client: &Client, hash: &BlockHash) -> Result<WireHeader, NodeError> {
+    call(client, "getblockheader", &[hash.to_string().into()])
+}
+
+fn chain_tips(client: &Client) -> Result<ChainTips, NodeError> {
+    let replies = batch(client, &["getchaintips", "getfinalizedblockhash"].map(|name| (name, vec![])))?;
+    let [tips, finalized] = replies.as_slice() else { return Err(NodeError::Malformed) };
+    let tips = result::<Vec<WireChainTip>>(tips)?.into_iter().map(ChainTip::from).collect();
+    // An empty text where nothing is finalised.
+    let finalized = match result::<String>(finalized)?.as_str() {
+        "" => None,
+        hash => Some(header(client, &hash.parse().map_err(|_| NodeError::Malformed)?)?.height),
+    };
+    Ok(ChainTips { tips, finalized })
 }
 
 fn snapshot(client: &Client) -> Result<Snapshot, NodeError> {
@@ -143,9 +174,15 @@ fn inputs(client: &Client, txid: &Txid, outpoints: &[OutPoint]) -> Result<Reply,
     Ok(Reply::Inputs { entry, coins: coins.iter().map(coin).collect::<Result<_, _>>()? })
 }
 
-fn sent(result: Result<Txid, NodeError>) -> Result<SendOutcome, NodeError> {
+/// The outcome of the broadcast of a transaction with this txid. An answer with another txid says nothing of ours, which may
+/// have been broadcast all the same.
+fn sent(ours: Txid, result: Result<Txid, NodeError>) -> Result<SendOutcome, NodeError> {
     match result {
-        Ok(_) => Ok(SendOutcome::Accepted),
+        Ok(txid) if txid == ours => Ok(SendOutcome::Accepted),
+        Ok(txid) => {
+            tracing::error!(%ours, %txid, "the node answered the broadcast of a transaction with the txid of another one");
+            Err(NodeError::Malformed)
+        }
         Err(NodeError::Rpc { code: -27, .. }) => Ok(SendOutcome::AlreadyInChain),
         // The code alone is not enough: it also stands for errors nobody thought of.
         Err(NodeError::Rpc { code: -25, message }) if message.starts_with("Missing inputs") => {
@@ -295,8 +332,27 @@ impl From<WireNotification> for Notification {
 }
 
 #[derive(Deserialize)]
+struct WireChainTip {
+    height: u32,
+    branchlen: u32,
+    status: String,
+}
+
+impl From<WireChainTip> for ChainTip {
+    fn from(wire: WireChainTip) -> Self {
+        Self { height: wire.height, branch_length: wire.branchlen, status: wire.status }
+    }
+}
+
+#[derive(Deserialize)]
 struct WireMempoolInfo {
     loaded: bool,
+}
+
+#[derive(Deserialize)]
+struct WireFeeFloor {
+    mempoolminfee: Satoshis,
+    minrelaytxfee: Satoshis,
 }
 
 #[derive(Deserialize)]

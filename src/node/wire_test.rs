@@ -99,6 +99,53 @@ fn the_node_describes_itself() {
 }
 
 #[test]
+fn the_fee_floor_is_the_larger_of_two() {
+    let info = r#"{"loaded":true,"size":0,"mempoolminfee":0.00001000,"minrelaytxfee":0.00003000}"#;
+    assert_eq!(answer(&Request::FeeFloor, info), Ok(Reply::FeeFloor(3_000)));
+    let full = r#"{"loaded":true,"size":9,"mempoolminfee":0.00001733,"minrelaytxfee":0.00001000}"#;
+    assert_eq!(answer(&Request::FeeFloor, full), Ok(Reply::FeeFloor(1_733)));
+}
+
+#[test]
+fn the_ends_of_all_branches() {
+    let tips = |finalized: &'static str| {
+        Stub::rpc(move |method, params| match method {
+            "getchaintips" => Ok(format!(
+                r#"[{{"height":110,"hash":"{BEFORE}","branchlen":4,"status":"parked"}},
+                {{"height":108,"hash":"{TIP}","branchlen":0,"status":"active"}}]"#
+            )),
+            "getfinalizedblockhash" => Ok(format!(r#""{finalized}""#)),
+            "getblockheader" if params[0] == TIP => {
+                Ok(format!(r#"{{"hash":"{TIP}","confirmations":11,"height":98,"time":1795402341}}"#))
+            }
+            _ => Err((-32601, "Method not found")),
+        })
+    };
+    let tip = |height, branch_length, status: &str| ChainTip { height, branch_length, status: status.into() };
+    let both = vec![tip(110, 4, "parked"), tip(108, 0, "active")];
+    let told = |finalized| Ok(Reply::ChainTips(ChainTips { tips: both.clone(), finalized }));
+    assert_eq!(ask(&tips(""), &Request::ChainTips), told(None));
+    assert_eq!(ask(&tips(TIP), &Request::ChainTips), told(Some(98)));
+    assert_eq!(ask(&tips("zz"), &Request::ChainTips), Err(NodeError::Malformed));
+}
+
+/// A proxy, or another program, answers well-formed and about something else.
+#[test]
+fn an_answer_about_something_else_is_none() {
+    let header = r#"{"hash":"6979808e3563776c8efcff8b45d3bbcb7cb1809228b805dd31ddf5fc8151c1d5","confirmations":1,
+        "height":114,"time":1795402341}"#;
+    assert_eq!(answer(&Request::Header(block(BEFORE)), header), Err(NodeError::Malformed));
+    let proof =
+        r#"{"txid":"fbdc5c7faf2794717ed10e6be64588bbd15c916dbe75378cff522d4ac472a90c","descendants":[]}"#;
+    assert_eq!(answer(&Request::DoubleSpendProof(txid(A)), proof), Err(NodeError::Malformed));
+    let raw = Bytes::from_static(&[1, 2]);
+    let error =
+        answer(&Request::Send(raw), r#""8cb8463619900b067980e964d5baddbddc4a4928d41785869f19de99d1bc4663""#);
+    assert_eq!(error, Err(NodeError::Malformed));
+    assert!(NodeError::Malformed.effect_possible(), "it may have been broadcast all the same");
+}
+
+#[test]
 fn a_snapshot_is_one_batch_in_order() {
     let stub = Stub::rpc(|method, _| {
         Ok(match method {
@@ -341,7 +388,8 @@ fn a_broadcast_has_five_ends() {
     let request = Request::Send(Bytes::from_static(&[1, 2]));
     let stub = Stub::rpc(|method, params| {
         assert_eq!((method, params), ("sendrawtransaction", &serde_json::json!(["0102"])));
-        Ok(format!(r#""{A}""#))
+        let txid = Txid::from_raw_hash(sha256d::Hash::hash(&[1, 2]));
+        Ok(format!(r#""{txid}""#))
     });
     assert_eq!(ask(&stub, &request), Ok(Reply::Sent(SendOutcome::Accepted)));
     let refused =

@@ -1,7 +1,5 @@
 //! The receiving thread against a real publisher of libzmq.
 
-use std::time::Duration;
-
 use metrics_exporter_prometheus::PrometheusBuilder;
 use regtest::wait::{eventually_blocking, until};
 
@@ -51,7 +49,7 @@ impl Publisher {
 }
 
 /// A publisher of everything, and a subscriber whose topics are connected and subscribed.
-async fn pair(capacity: usize) -> (Publisher, Subscriber, mpsc::Receiver<Signal>) {
+async fn pair(capacity: usize) -> (Publisher, Subscriber, Signals) {
     let publisher = Publisher::new(&Context::new(), "tcp://127.0.0.1:*");
     let address = Some(publisher.address.clone());
     let settings =
@@ -68,7 +66,7 @@ async fn pair(capacity: usize) -> (Publisher, Subscriber, mpsc::Receiver<Signal>
     (publisher, subscriber, signals)
 }
 
-async fn next(signals: &mut mpsc::Receiver<Signal>) -> Signal {
+async fn next(signals: &mut Signals) -> Signal {
     tokio::time::timeout(PATIENCE, signals.recv()).await.expect("in time").expect("a signal")
 }
 
@@ -192,4 +190,140 @@ async fn nothing_to_receive_is_no_error_and_a_reader_who_left_is_none_either() {
         publisher.send("rawtx", b"tx", number);
     }
     subscriber.stop();
+}
+
+#[test]
+fn the_family_of_an_endpoint() {
+    let table = [
+        ("tcp://127.0.0.1:28335", Family::V4),
+        ("tcp://[::1]:28335", Family::V6),
+        ("tcp://[fe80::1%eth0]:28335", Family::V6),
+        ("tcp://::1:28335", Family::V6),
+        ("tcp://node.example:28335", Family::Either),
+        ("tcp://localhost:28335", Family::Either),
+        ("ipc:///run/node/zmq", Family::V4),
+    ];
+    for (endpoint, family) in table {
+        assert_eq!(Family::of(endpoint), family, "{endpoint}");
+    }
+}
+
+/// A publisher that listens on IPv6 alone is heard at its address, and by a name that has an address of either family.
+#[tokio::test]
+async fn a_publisher_on_ipv6_is_heard() {
+    let context = Context::new();
+    for by_name in [false, true] {
+        let socket = context.socket(SocketType::XPUB).unwrap();
+        socket.set_linger(0).unwrap();
+        socket.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+        socket.set_ipv6(true).unwrap();
+        if socket.bind("tcp://[::1]:*").is_err() {
+            eprintln!("skipped: a_publisher_on_ipv6_is_heard: this machine has no IPv6");
+            return;
+        }
+        if by_name && !localhost_is_ipv6() {
+            eprintln!("skipped: a_publisher_on_ipv6_is_heard by a name: localhost is not ::1 here");
+            return;
+        }
+        let address = socket.get_last_endpoint().unwrap().unwrap();
+        let port = address.rsplit(':').next().unwrap();
+        let endpoint = if by_name { format!("tcp://localhost:{port}") } else { address.clone() };
+        let publisher = Publisher { socket, address };
+        let settings = ZmqSettings { rawtx: Some(endpoint), capacity: 100, ..ZmqSettings::default() };
+        let (subscriber, mut signals) = Subscriber::start(&settings).unwrap();
+        assert_eq!(next(&mut signals).await, Signal::Connected(Topic::RawTx));
+        assert!(!subscriber.connections().is_missing(Topic::RawTx, Instant::now() + LONGEST_SILENCE));
+        publisher.subscribed(&["rawtx"]);
+        publisher.send("rawtx", b"tx", 1);
+        assert_eq!(next(&mut signals).await, transaction(b"tx"));
+    }
+}
+
+fn localhost_is_ipv6() -> bool {
+    use std::net::ToSocketAddrs as _;
+    ("localhost", 1).to_socket_addrs().is_ok_and(|mut addresses| addresses.any(|address| address.is_ipv6()))
+}
+
+#[tokio::test]
+async fn a_topic_without_a_connection_is_missed_after_half_a_minute() {
+    let publisher = Publisher::new(&Context::new(), "tcp://127.0.0.1:*");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = ZmqSettings {
+        rawtx: Some(publisher.address.clone()),
+        hashblock: Some(format!("tcp://{nobody}")),
+        hashds: None,
+        capacity: 100,
+    };
+    let (subscriber, mut signals) = Subscriber::start(&settings).unwrap();
+    let (connections, started) = (subscriber.connections(), Instant::now());
+    assert_eq!(next(&mut signals).await, Signal::Connected(Topic::RawTx));
+    let at = |seconds| started + Duration::from_secs(seconds);
+    for topic in [Topic::RawTx, Topic::HashBlock, Topic::HashDs] {
+        assert!(!connections.is_missing(topic, at(29)), "{topic}: it has half a minute");
+        assert_eq!(connections.is_missing(topic, at(31)), topic == Topic::HashBlock, "{topic}");
+    }
+    // And a connection that was lost.
+    drop(publisher);
+    assert_eq!(next(&mut signals).await, Signal::Disconnected(Topic::RawTx));
+    let lost = Instant::now();
+    assert!(!connections.is_missing(Topic::RawTx, lost + Duration::from_secs(29)));
+    assert!(connections.is_missing(Topic::RawTx, lost + Duration::from_secs(30)));
+}
+
+/// Nobody reads, and a lying publisher sends the largest transactions there are.
+#[tokio::test]
+async fn what_waits_is_bounded_in_bytes() {
+    const FRAME: usize = 1_000_000;
+    let publisher = Publisher::new(&Context::new(), "tcp://127.0.0.1:*");
+    let settings =
+        ZmqSettings { rawtx: Some(publisher.address.clone()), capacity: 100_000, ..ZmqSettings::default() };
+    let (_subscriber, mut signals) = Subscriber::start(&settings).unwrap();
+    assert_eq!(next(&mut signals).await, Signal::Connected(Topic::RawTx));
+    publisher.subscribed(&["rawtx"]);
+    let frame = vec![1; FRAME];
+    for number in 0..100 {
+        publisher.send("rawtx", &frame, number);
+    }
+    // The thread has taken all of them once it has dropped what there was no room for.
+    let fits = MOST_BYTES / FRAME;
+    let held = signals.held.clone();
+    let full = async {
+        while held.load(Ordering::Relaxed) < fits * FRAME {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, full).await.expect("in time");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(held.load(Ordering::Relaxed), fits * FRAME, "and no more than that");
+    for _ in 0..fits {
+        assert!(matches!(next(&mut signals).await, Signal::Transaction { .. }));
+    }
+    assert_eq!(next(&mut signals).await, Signal::Overflow { dropped: 100 - fits as u64 });
+    assert_eq!(held.load(Ordering::Relaxed), 0);
+    // There is room again.
+    publisher.send("rawtx", b"tx", 100);
+    assert_eq!(next(&mut signals).await, transaction(b"tx"));
+}
+
+/// A frame that no transaction can have ends the connection, after which libzmq never tries again. The topic comes back all
+/// the same.
+#[tokio::test]
+async fn a_topic_comes_back_after_a_frame_that_is_too_large() {
+    let (publisher, _subscriber, mut signals) = pair(100).await;
+    publisher.send("rawtx", &vec![1; 15_000_000], 7);
+    assert_eq!(next(&mut signals).await, Signal::Disconnected(Topic::RawTx));
+    assert_eq!(next(&mut signals).await, Signal::Connected(Topic::RawTx));
+    // The publisher holds the subscription of the old connection for a while, and does not tell of the new one.
+    let heard = async {
+        for number in 8.. {
+            publisher.send("rawtx", b"tx", number);
+            let signal = tokio::time::timeout(Duration::from_millis(50), signals.recv()).await;
+            if let Ok(signal) = signal {
+                return signal;
+            }
+        }
+        None
+    };
+    let heard = tokio::time::timeout(PATIENCE, heard).await.expect("in time");
+    assert_eq!(heard, Some(transaction(b"tx")));
 }

@@ -13,7 +13,7 @@ pub(crate) fn answer(chain: &mut Chain, request: &Request, now_s: u64) -> Result
         Request::ChainInfo => Reply::ChainInfo(ChainInfo {
             chain: "regtest".to_owned(),
             blocks: height,
-            headers: height,
+            headers: chain.best_header_height(),
             best_block: tip,
             median_time_s: now_s,
             initial_block_download: false,
@@ -82,7 +82,10 @@ pub(crate) fn answer(chain: &mut Chain, request: &Request, now_s: u64) -> Result
                 code => SendOutcome::Refused { code, message: reject.message },
             },
         }),
-        Request::NetworkInfo | Request::ZmqNotifications => return Err(NodeError::Malformed),
+        Request::FeeFloor => Reply::FeeFloor(chain.fee_floor()),
+        Request::NetworkInfo | Request::ZmqNotifications | Request::ChainTips => {
+            return Err(NodeError::Malformed);
+        }
     })
 }
 
