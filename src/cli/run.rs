@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -118,6 +118,11 @@ async fn daemon(config: &Config, api_keys: ApiKeys, signing: Signing, log: &Log)
     let disk = DiskWatch::new(config.store.path.clone(), config.store.min_free);
     let low = disk.low();
     health.add_source(move || low.load(Ordering::Relaxed).then_some(Reason::DiskLow));
+    for (topic, _) in topics(config) {
+        let connections = subscriber.connections();
+        let missing = Reason::TopicNotConnected { topic: topic.name() };
+        health.add_source(move || connections.is_missing(topic, Instant::now()).then(|| missing.clone()));
+    }
     let submitter = Submitter::new(
         store.clone(),
         engine.clone(),
@@ -315,7 +320,8 @@ pub(super) fn auth(config: &Config) -> Result<Auth> {
     }
 }
 
-fn topics(config: &Config) -> Vec<Topic> {
+/// The topics that are configured, each with its address.
+fn topics(config: &Config) -> Vec<(Topic, String)> {
     let node = &config.node;
     [
         (&node.zmq_rawtx, Topic::RawTx),
@@ -323,7 +329,7 @@ fn topics(config: &Config) -> Vec<Topic> {
         (&node.zmq_hashds, Topic::HashDs),
     ]
     .into_iter()
-    .filter_map(|(address, topic)| address.as_ref().map(|_| topic))
+    .filter_map(|(address, topic)| address.clone().map(|address| (topic, address)))
     .collect()
 }
 

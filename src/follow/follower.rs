@@ -21,7 +21,7 @@ use super::{
     Surveyed,
 };
 use crate::{
-    bch::{Block, Network, Transaction, Txid},
+    bch::{Block, BlockError, Network, Transaction, Txid},
     engine::{Engine, EngineError, Pulse, Sightings, running},
     ledger::{self, Action, View},
     node::{Lane, NodeError, Rpc, Signal, Signals, Topic},
@@ -50,8 +50,8 @@ const WATCHFUL: Duration = Duration::from_secs(2);
 pub struct FollowerSettings {
     /// The network that the node must be on.
     pub network: Network,
-    /// The topics that the node should publish.
-    pub topics: Vec<Topic>,
+    /// The topics that the node should publish, each with the address where it is listened to.
+    pub topics: Vec<(Topic, String)>,
     /// The shortest pause between two passes when nothing calls for one earlier.
     pub heartbeat: Duration,
     /// Whether a payment that left the mempool is sent again before it is taken for lost.
@@ -62,7 +62,7 @@ pub struct FollowerSettings {
 
 impl FollowerSettings {
     /// A pass and a tick every second.
-    pub fn new(network: Network, topics: Vec<Topic>) -> Self {
+    pub fn new(network: Network, topics: Vec<(Topic, String)>) -> Self {
         let second = Duration::from_secs(1);
         Self { network, topics, heartbeat: second, rebroadcast: true, tick: second }
     }
@@ -292,8 +292,13 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
                 Ok(PassEnd::OtherNetwork) => {}
                 Ok(PassEnd::Restless) => tracing::warn!("the chain moved faster than it could be followed"),
                 Err(error) => {
-                    tracing::debug!(%error, "a pass came to nothing");
-                    reasons.extend(reason_of(&error));
+                    let reason = reason_of(&error);
+                    if matches!(reason, Some(Reason::InternalError { .. } | Reason::NodeNotUnderstood)) {
+                        tracing::error!(%error, "a pass came to nothing");
+                    } else {
+                        tracing::debug!(%error, "a pass came to nothing");
+                    }
+                    reasons.extend(reason);
                     // What was known of the node may not hold for the one that comes back.
                     surveyed = None;
                 }
@@ -448,21 +453,33 @@ async fn rest(pause: Duration, watchful: Duration, wake: &Notify, watches: impl 
     }
 }
 
+/// What is told of a pass that came to nothing. What is wrong with this program or with the chain is not called a node that
+/// is away.
 fn reason_of(error: &FollowError) -> Option<Reason> {
     match error {
-        FollowError::Node(NodeError::Unauthorized) => Some(Reason::NodeUnauthorized),
-        FollowError::Node(NodeError::Exhausted) => Some(Reason::OutOfFiles),
-        FollowError::Node(NodeError::Expired) => Some(Reason::NodeSoftwareExpired),
-        FollowError::Node(NodeError::WarmingUp) | FollowError::MempoolNotLoaded => {
-            Some(Reason::NodeWarmingUp)
-        }
-        FollowError::Node(NodeError::Busy) | FollowError::Moved => None,
-        FollowError::Node(_) => Some(Reason::NodeUnreachable),
+        FollowError::Node(error) => match error {
+            NodeError::Unreachable | NodeError::Timeout | NodeError::NoAnswer => {
+                Some(Reason::NodeUnreachable)
+            }
+            NodeError::Unauthorized => Some(Reason::NodeUnauthorized),
+            NodeError::Exhausted => Some(Reason::OutOfFiles),
+            NodeError::Expired => Some(Reason::NodeSoftwareExpired),
+            NodeError::WarmingUp => Some(Reason::NodeWarmingUp),
+            NodeError::Busy => None,
+            NodeError::Rpc { .. } | NodeError::Malformed => Some(Reason::NodeNotUnderstood),
+            NodeError::Internal => Some(Reason::InternalError { what: error.to_string() }),
+        },
+        FollowError::MempoolNotLoaded => Some(Reason::NodeWarmingUp),
+        // Begun anew at once, from where the chain is now.
+        FollowError::Moved => None,
         FollowError::Engine(_) | FollowError::Read(_) => Some(Reason::StoreUnavailable),
         FollowError::Pruned { from, to } => Some(Reason::HistoryPruned { from: *from, to: *to }),
-        FollowError::OtherChain => Some(Reason::OtherNetwork { chain: "unknown".to_owned() }),
-        FollowError::NoSuchBlock(_) | FollowError::Block(_) | FollowError::Confused => {
-            Some(Reason::NodeUnreachable)
+        FollowError::OtherChain => Some(Reason::NoCommonBlock),
+        FollowError::NoSuchBlock(_) | FollowError::Block(BlockError::MerkleRoot) => {
+            Some(Reason::NodeNotUnderstood)
+        }
+        FollowError::Block(BlockError::Malformed) | FollowError::Confused => {
+            Some(Reason::InternalError { what: error.to_string() })
         }
     }
 }
@@ -472,6 +489,40 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::ledger::ReadError;
+
+    #[test]
+    fn only_a_node_that_is_away_is_called_away() {
+        let named = |error: FollowError| reason_of(&error).map(|reason| reason.name());
+        let rpc = NodeError::Rpc { code: -1, message: String::new() };
+        let hash = bitcoincash::hashes::Hash::from_byte_array([1; 32]);
+        let table = [
+            (NodeError::Unreachable.into(), Some("node_unreachable")),
+            (NodeError::Timeout.into(), Some("node_unreachable")),
+            (NodeError::NoAnswer.into(), Some("node_unreachable")),
+            (NodeError::Unauthorized.into(), Some("node_unauthorized")),
+            (NodeError::Exhausted.into(), Some("out_of_files")),
+            (NodeError::Expired.into(), Some("node_software_expired")),
+            (NodeError::WarmingUp.into(), Some("node_warming_up")),
+            (FollowError::MempoolNotLoaded, Some("node_warming_up")),
+            (NodeError::Busy.into(), None),
+            (FollowError::Moved, None),
+            (NodeError::Malformed.into(), Some("node_not_understood")),
+            (rpc.into(), Some("node_not_understood")),
+            (FollowError::NoSuchBlock(hash), Some("node_not_understood")),
+            (FollowError::OtherChain, Some("no_common_block")),
+            (FollowError::Pruned { from: 1, to: 2 }, Some("history_pruned")),
+            (EngineError::Unavailable.into(), Some("store_unavailable")),
+            (ReadError(String::new()).into(), Some("store_unavailable")),
+            (NodeError::Internal.into(), Some("internal_error")),
+            (FollowError::Confused, Some("internal_error")),
+            (BlockError::Malformed.into(), Some("internal_error")),
+            (BlockError::MerkleRoot.into(), Some("node_not_understood")),
+        ];
+        for (error, expected) in table {
+            assert_eq!(named(error.clone()), expected, "{error}");
+        }
+    }
 
     #[test]
     fn a_pass_that_takes_long_is_followed_by_a_longer_pause() {

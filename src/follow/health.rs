@@ -73,17 +73,12 @@ impl Health {
     /// Whether a payment that is made now would be noticed now: the node answers, and the last complete pass is not too
     /// long ago.
     pub fn watches(&self) -> bool {
-        self.passed_within(LONGEST_BLIND) && self.node_is_there()
+        self.passed_within(LONGEST_BLIND) && !self.inner.read().reasons.iter().any(Reason::hides_payments)
     }
 
     /// Whether a complete pass ended no longer ago than this.
     pub fn passed_within(&self, time: Duration) -> bool {
         self.inner.read().passed.is_some_and(|passed| running().saturating_sub(passed) <= time)
-    }
-
-    /// Whether the node can be asked now, as far as is known.
-    pub fn node_is_there(&self) -> bool {
-        !self.inner.read().reasons.iter().any(Reason::node_is_away)
     }
 
     /// Says that a complete pass ended now.

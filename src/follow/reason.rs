@@ -93,6 +93,14 @@ reasons! {
         chain: String,
     } = "other_network", Blocking,
         "the node is on the chain `{chain}`, not on the one of node.network; correct node.network or node.rpc_url";
+    /// The node answers, but not as Bitcoin Cash Node does.
+    NodeNotUnderstood = "node_not_understood", Blocking,
+        "what answers at node.rpc_url does not answer as Bitcoin Cash Node 28 does; look at the log, and at what listens or \
+         stands in between there";
+    /// The node's chain and that of the store have no block in common.
+    NoCommonBlock = "no_common_block", Blocking,
+        "the node has no block in common with the chain in store.path: its chain was made anew (regtest), or the store \
+         belongs to another node; point node.rpc_url at that node, or store.path at a new folder";
     /// The node is downloading the chain.
     NodeCatchingUp = "node_catching_up", Blocking,
         "the node is downloading the chain, and takes no payments meanwhile; wait until it is done";
@@ -121,6 +129,22 @@ reasons! {
     } = "topic_not_published", Degraded,
         "the node does not publish {topic}; set zmqpub{topic} in its bitcoin.conf and restart it, or clear \
          node.zmq_{topic}; until then jppd asks every few seconds";
+    /// The node publishes a topic, and not at the port where it is configured.
+    TopicElsewhere {
+        /// Its name, such as `rawtx`.
+        topic: &'static str,
+        /// Where the node publishes it.
+        address: String,
+    } = "topic_elsewhere", Degraded,
+        "the node publishes {topic} at {address}, which is not the address of node.zmq_{topic}; correct one of the two, unless \
+         a port is forwarded between them; until then what arrives may be of another node, or nothing";
+    /// A topic is configured and there has been no connection for half a minute.
+    TopicNotConnected {
+        /// Its name, such as `rawtx`.
+        topic: &'static str,
+    } = "topic_not_connected", Degraded,
+        "there is no connection to node.zmq_{topic} since half a minute or longer; compare it with zmqpub{topic} in the node's \
+         bitcoin.conf, and see that nothing stands in between; until then jppd asks every few seconds";
     /// The chain or the node's peers prove that a clock is wrong: no invoice is created, and no deadline judged.
     ClockWrong = "clock_wrong", Blocking,
         "the clock of this machine, or of the node, is wrong by what the blocks or the node's peers say: no invoice is \
@@ -143,6 +167,12 @@ reasons! {
     DiskLow = "disk_low", Blocking,
         "the disk of the store has less free room than store.min_free, so no invoice is created; make room, or lower \
          store.min_free";
+    /// Something went wrong that is a bug of this program, not the node's fault.
+    InternalError {
+        /// What.
+        what: String,
+    } = "internal_error", Blocking,
+        "an error of jppd itself, not of the node: {what}; report it with the log, and update jppd";
 }
 
 impl Reason {
@@ -151,7 +181,11 @@ impl Reason {
     pub fn refuses_creation(&self) -> bool {
         matches!(
             self,
-            Self::OtherNetwork { .. } | Self::HistoryPruned { .. } | Self::ClockWrong | Self::DiskLow
+            Self::OtherNetwork { .. }
+                | Self::NoCommonBlock
+                | Self::HistoryPruned { .. }
+                | Self::ClockWrong
+                | Self::DiskLow
         )
     }
 
@@ -160,8 +194,8 @@ impl Reason {
         matches!(self, Self::ClockWrong | Self::ClockDoubtful)
     }
 
-    /// Whether the node cannot be asked while it lasts.
-    pub(super) fn node_is_away(&self) -> bool {
+    /// Whether a payment that is made while it lasts is not seen.
+    pub(super) fn hides_payments(&self) -> bool {
         matches!(
             self,
             Self::NodeUnreachable
@@ -170,6 +204,9 @@ impl Reason {
                 | Self::NodeSoftwareExpired
                 | Self::NodeWarmingUp
                 | Self::OtherNetwork { .. }
+                | Self::NodeNotUnderstood
+                | Self::NoCommonBlock
+                | Self::InternalError { .. }
         )
     }
 }

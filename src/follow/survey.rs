@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Answer, FollowError, Reason, Step, TimeEvidence};
 use crate::{
     bch::{FeeRate, Network},
-    node::{ChainInfo, Notification, Reply, Request, Topic},
+    node::{ChainInfo, ChainTips, Notification, Reply, Request, Topic},
 };
 
 /// Asks who the node is, what it publishes and what it relays: at the start and after every new connection, for a
@@ -13,10 +13,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Survey {
     network: Network,
-    topics: Vec<Topic>,
+    topics: Vec<(Topic, String)>,
     chain: Option<ChainInfo>,
     /// The time of the tip, in seconds since 1970.
     tip_s: u64,
+    /// Whether blocks are missing; known once the branches were asked for, if they had to be.
+    lags: bool,
     published: Vec<Notification>,
 }
 
@@ -41,9 +43,9 @@ impl Surveyed {
 }
 
 impl Survey {
-    /// A survey for a network, and the topics that are configured.
-    pub fn new(network: Network, topics: Vec<Topic>) -> Self {
-        Self { network, topics, chain: None, tip_s: 0, published: Vec::new() }
+    /// A survey for a network, and the topics that are configured, each with its address.
+    pub fn new(network: Network, topics: Vec<(Topic, String)>) -> Self {
+        Self { network, topics, chain: None, tip_s: 0, lags: false, published: Vec::new() }
     }
 
     /// Takes an answer and says what is next.
@@ -56,8 +58,16 @@ impl Survey {
             Answer::Begin => Ok(Step::Ask(Request::ChainInfo)),
             Answer::Node(Reply::ChainInfo(chain)) => {
                 let tip = chain.best_block;
+                // Its best header may be on a branch that it will never take.
+                let asks = !chain.initial_block_download && is_above(&chain, chain.headers);
+                self.lags = chain.initial_block_download;
                 self.chain = Some(chain);
-                Ok(Step::Ask(Request::Header(tip)))
+                Ok(Step::Ask(if asks { Request::ChainTips } else { Request::Header(tip) }))
+            }
+            Answer::Node(Reply::ChainTips(tips)) => {
+                let chain = self.chain.as_ref().ok_or(FollowError::Confused)?;
+                self.lags = lags(chain, &tips);
+                Ok(Step::Ask(Request::Header(chain.best_block)))
             }
             Answer::Node(Reply::Header(header)) => {
                 // A tip that is gone already was no older than the median of the blocks below it.
@@ -82,13 +92,9 @@ impl Survey {
     }
 
     fn found(&self, chain: ChainInfo, relay_fee: FeeRate, time: TimeEvidence) -> Surveyed {
-        let mut reasons = BTreeSet::new();
-        for topic in &self.topics {
-            if !self.published.iter().any(|notification| notification.topic == topic.name()) {
-                reasons.insert(Reason::TopicNotPublished { topic: topic.name() });
-            }
-        }
-        if chain.initial_block_download || chain.blocks.saturating_add(1) < chain.headers {
+        let mut reasons: BTreeSet<Reason> =
+            self.topics.iter().filter_map(|(topic, address)| self.heard(*topic, address)).collect();
+        if self.lags {
             reasons.insert(Reason::NodeCatchingUp);
         }
         let ours = chain.chain == self.network.chain();
@@ -97,6 +103,48 @@ impl Survey {
         }
         Surveyed { ours, reasons, relay_fee, time }
     }
+
+    /// What is wrong with a topic, as far as the node's own list tells.
+    fn heard(&self, topic: Topic, configured: &str) -> Option<Reason> {
+        let topic = topic.name();
+        let mut addresses = self.published.iter().filter(|published| published.topic == topic).peekable();
+        let Some(first) = addresses.peek().map(|published| published.address.clone()) else {
+            return Some(Reason::TopicNotPublished { topic });
+        };
+        if addresses.any(|published| is_same_place(configured, &published.address)) {
+            return None;
+        }
+        Some(Reason::TopicElsewhere { topic, address: first })
+    }
+}
+
+/// Whether a height is further above the tip than a block that is on its way at the moment.
+fn is_above(chain: &ChainInfo, height: u32) -> bool {
+    height > chain.blocks.saturating_add(1)
+}
+
+/// Whether the node knows of a branch that is longer than its chain and that it may still take: not one that it parked, found
+/// invalid, or cannot take because it leaves the chain below what is finalised.
+fn lags(chain: &ChainInfo, tips: &ChainTips) -> bool {
+    tips.tips.iter().any(|tip| {
+        let fork = tip.height.saturating_sub(tip.branch_length);
+        let settled = matches!(tip.status.as_str(), "active" | "parked" | "invalid")
+            || tips.finalized.is_some_and(|finalized| fork < finalized);
+        !settled && is_above(chain, tip.height)
+    })
+}
+
+/// Whether a message that the node sends from one address arrives at another: the host of a TCP address has many names, so the
+/// port alone is compared.
+fn is_same_place(configured: &str, published: &str) -> bool {
+    let port = |address: &str| {
+        let place = address.strip_prefix("tcp://")?;
+        place.rsplit_once(':').map(|(_, port)| port.to_owned())
+    };
+    match (port(configured), port(published)) {
+        (Some(ours), Some(theirs)) => ours == theirs,
+        _ => configured == published,
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +152,7 @@ mod tests {
     use super::*;
     use crate::{
         invoice::Timestamp,
-        node::{Header, NetworkInfo},
+        node::{ChainTip, Header, NetworkInfo},
     };
 
     fn chain(name: &str, blocks: u32, headers: u32) -> ChainInfo {
@@ -121,11 +169,24 @@ mod tests {
         }
     }
 
+    const HERE: &str = "tcp://127.0.0.1:28335";
+
     fn survey(chain: ChainInfo, published: &[Topic], relay_fee: u64) -> Surveyed {
-        let mut survey = Survey::new(Network::Regtest, vec![Topic::RawTx, Topic::HashBlock]);
-        let published = published.iter().map(|topic| Notification {
+        let published: Vec<_> = published.iter().map(|topic| (*topic, "tcp://0.0.0.0:28335")).collect();
+        survey_of(chain, None, &published, relay_fee)
+    }
+
+    fn survey_of(
+        chain: ChainInfo,
+        tips: Option<ChainTips>,
+        published: &[(Topic, &str)],
+        relay_fee: u64,
+    ) -> Surveyed {
+        let topics = vec![(Topic::RawTx, HERE.to_owned()), (Topic::HashBlock, HERE.to_owned())];
+        let mut survey = Survey::new(Network::Regtest, topics);
+        let published = published.iter().map(|(topic, address)| Notification {
             topic: topic.name().to_owned(),
-            address: "tcp://127.0.0.1:28335".to_owned(),
+            address: (*address).to_owned(),
         });
         let info = NetworkInfo {
             version: 28_000_100,
@@ -143,19 +204,21 @@ mod tests {
             time_s: 7,
             confirmations: 1,
         };
-        let replies = [
-            Reply::ChainInfo(chain),
-            Reply::Header(Some(tip)),
-            Reply::ZmqNotifications(published.collect()),
-            Reply::NetworkInfo(info),
-        ];
         let mut step = survey.on(Answer::Begin).unwrap();
-        for reply in replies {
-            assert!(matches!(step, Step::Ask(_)));
+        let published: Vec<_> = published.collect();
+        loop {
+            let reply = match step {
+                Step::Ask(Request::ChainInfo) => Reply::ChainInfo(chain.clone()),
+                Step::Ask(Request::ChainTips) => Reply::ChainTips(tips.clone().unwrap()),
+                Step::Ask(Request::Header(_)) => Reply::Header(Some(tip.clone())),
+                Step::Ask(Request::ZmqNotifications) => Reply::ZmqNotifications(published.clone()),
+                Step::Ask(Request::NetworkInfo) => Reply::NetworkInfo(info.clone()),
+                Step::Done(found) => return found,
+                Step::Ask(request) => panic!("{request:?}"),
+                Step::Decode(_) | Step::Apply(_) => panic!("a survey asks the node alone"),
+            };
             step = survey.on(Answer::Node(reply)).unwrap();
         }
-        let Step::Done(found) = step else { panic!("{step:?}") };
-        found
     }
 
     #[test]
@@ -164,7 +227,8 @@ mod tests {
         let found = survey(chain("regtest", 7, 8), &both, 1000);
         assert!(found.ours && found.reasons.is_empty());
         assert_eq!((found.relay_fee, found.time.tip), (FeeRate::default(), Timestamp::from_secs(7)));
-        let found = survey(chain("regtest", 7, 9), &both[..1], 250);
+        let downloads = ChainInfo { initial_block_download: true, ..chain("regtest", 7, 9) };
+        let found = survey(downloads, &both[..1], 250);
         let reasons =
             BTreeSet::from([Reason::NodeCatchingUp, Reason::TopicNotPublished { topic: "hashblock" }]);
         assert_eq!((found.is_catching_up(), found.reasons), (true, reasons));
@@ -174,5 +238,53 @@ mod tests {
             !found.ours && found.reasons == BTreeSet::from([Reason::OtherNetwork { chain: "main".into() }])
         );
         assert_eq!(found.relay_fee, FeeRate::MAX);
+    }
+
+    #[test]
+    fn a_branch_that_the_node_will_never_take_is_no_lag() {
+        let both = [(Topic::RawTx, HERE), (Topic::HashBlock, HERE)];
+        let table = [
+            // the end of the other branch, its blocks off the chain, its status, what is finalised, lags
+            (110, 4, "parked", None, false),
+            (110, 4, "invalid", None, false),
+            (110, 4, "headers-only", None, true),
+            (110, 4, "valid-headers", None, true),
+            (110, 2, "valid-fork", None, true),
+            (109, 1, "headers-only", None, false),
+            (110, 13, "headers-only", Some(97), true),
+            (110, 13, "headers-only", Some(98), false),
+            (110, 2, "headers-only", Some(98), true),
+            (110, 2, "a word of a later release", None, true),
+        ];
+        for (height, branch_length, status, finalized, expected) in table {
+            let tip = |height, branch_length, status: &str| ChainTip {
+                height,
+                branch_length,
+                status: status.to_owned(),
+            };
+            let tips = vec![tip(height, branch_length, status), tip(108, 0, "active")];
+            let found =
+                survey_of(chain("regtest", 108, 110), Some(ChainTips { tips, finalized }), &both, 1000);
+            assert_eq!(found.is_catching_up(), expected, "{height} {branch_length} {status} {finalized:?}");
+        }
+    }
+
+    #[test]
+    fn a_topic_that_is_published_elsewhere_is_told() {
+        let elsewhere = |published: &[(Topic, &str)]| {
+            let found = survey_of(chain("regtest", 7, 7), None, published, 1000);
+            found.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let block = (Topic::HashBlock, HERE);
+        for address in [HERE, "tcp://0.0.0.0:28335", "tcp://[::]:28335", "tcp://*:28335"] {
+            assert_eq!(elsewhere(&[(Topic::RawTx, address), block]), "", "{address}");
+        }
+        let several = [(Topic::RawTx, "tcp://127.0.0.1:9"), (Topic::RawTx, HERE), block];
+        assert_eq!(elsewhere(&several), "", "one of several is enough");
+        for address in ["tcp://127.0.0.1:28336", "ipc:///tmp/28335", "tcp://127.0.0.1"] {
+            let told = elsewhere(&[(Topic::RawTx, address), block]);
+            assert!(told.contains("rawtx") && told.contains(address), "{address}: {told}");
+        }
+        assert!(is_same_place("ipc:///a", "ipc:///a") && !is_same_place("ipc:///a", "ipc:///b"));
     }
 }

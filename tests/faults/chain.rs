@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use regtest::{Bchn, Shop, eventually, node::skipped, shop::on_fresh_nodes};
-use serde_json::json;
+use regtest::{Bchn, Node, Shop, SimNode, SimOptions, eventually, node::skipped, shop::on_fresh_nodes};
+use serde_json::{Value, json};
 
 use super::open;
 
@@ -64,6 +64,56 @@ async fn a_payment_that_a_deep_reorganisation_dropped_is_sent_again() -> Result<
         shop.events_are(&id, &[&CONFIRMED[..], &AGAIN].concat()).await
     })
     .await
+}
+
+/// A longer branch that the node parked, and will not take: its headers are ahead of its blocks for as long as it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_branch_that_is_parked_is_no_lag() -> Result<()> {
+    on_fresh_nodes("a_longer_branch_that_is_parked_is_no_lag", async |node| {
+        let mut shop = open(node).await?;
+        // Another miner goes on from the block that both have.
+        let other = SimNode::start(SimOptions::default())?;
+        let (_, common) = shop.node.tip()?;
+        for block in blocks(&*shop.node, 1, common)? {
+            other.call("submitblock", json!([block]))?;
+        }
+        shop.payer.mine(&*shop.node, 4)?;
+        other.mine(7, &regtest::purse::nobody())?;
+        for block in blocks(&other, common + 1, common + 7)? {
+            shop.node.call("submitblock", json!([block]))?;
+        }
+        let info = shop.node.call("getblockchaininfo", json!([]))?;
+        ensure!(info["blocks"] == common + 4 && info["headers"] == common + 7, "{info}");
+        let tips = shop.node.call("getchaintips", json!([]))?.to_string();
+        ensure!(tips.contains("parked"), "{tips}");
+
+        ensure!(shop.daemon.terminate().await?.success());
+        shop.daemon.launch()?;
+        shop.daemon.wait_ready().await?;
+        let (id, address) = shop.invoice(8_000).await?;
+        shop.payer.pay(&*shop.node, &address, 8_000)?;
+        shop.until(&id, "paid").await?;
+        // What the branch lacks in work comes, and it is taken.
+        other.mine(3, &regtest::purse::nobody())?;
+        for block in blocks(&other, common + 8, common + 10)? {
+            shop.node.call("submitblock", json!([block]))?;
+        }
+        ensure!(shop.node.tip()? == other.tip()?);
+        shop.payer.mine(&*shop.node, 1)?;
+        shop.until(&id, "confirmed").await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The blocks of a node from one height to another, in hex.
+fn blocks(node: &dyn Node, from: u32, to: u32) -> Result<Vec<Value>> {
+    (from..=to)
+        .map(|height| {
+            let hash = node.call("getblockhash", json!([height]))?;
+            Ok(node.call("getblock", json!([hash, 0]))?)
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

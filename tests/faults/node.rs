@@ -1,9 +1,10 @@
 //! The node goes away under a stream of payments, and comes back with less than it had.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bitcoincash::consensus;
 use regtest::{
-    Node, eventually,
+    Daemon, Kind, Node, Shop, eventually,
+    node::skipped,
     purse::raw_hex,
     shop::on_fresh_nodes,
     wallet::{PayOptions, Payment},
@@ -11,7 +12,8 @@ use regtest::{
 use serde_json::{Value, json};
 
 use super::{
-    open,
+    open, program,
+    signals::Wire,
     stream::{Chance, Stream},
 };
 
@@ -133,4 +135,75 @@ async fn a_wrong_cookie_is_named_until_it_is_right() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// The store is that of a chain of regtest which is no more; the node has another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_was_made_anew_is_named_and_nothing_is_created() -> Result<()> {
+    let name = "a_chain_that_was_made_anew_is_named_and_nothing_is_created";
+    let store = tempfile::tempdir()?;
+    for kind in [Kind::Sim, Kind::Bchn] {
+        let (Some(before), Some(anew)) = (kind.start()?, kind.start()?) else {
+            skipped(&format!("{name} on bchn: no bitcoind (set BITCOIND)"));
+            continue;
+        };
+        let path = store.path().join(before.name());
+        let path = path.to_str().context("a path that is text")?;
+        let settings = [("JPPD_STORE__PATH", path)];
+        let mut shop = Shop::open(program(), before, &settings).await?;
+        shop.invoice(8_000).await?;
+        ensure!(shop.daemon.terminate().await?.success());
+
+        // Longer or shorter than ours, nothing of it is ours but the very first block.
+        for blocks in [20, 120] {
+            anew.mine(blocks, &regtest::purse::nobody())?;
+            let daemon = Daemon::new(program(), &*anew, &settings)?;
+            daemon.launch()?;
+            let missing = || format!("no_common_block\n{}", daemon.log());
+            let ready = eventually(missing, async || {
+                // It may have begun just now, and not listen yet.
+                let answer = daemon.ops().get("/readyz").await.ok();
+                Ok(answer.filter(|ready| ready.body.contains("no_common_block")))
+            })
+            .await?;
+            ensure!(ready.status == 503, "{ready:?}\n{}", daemon.log());
+            ensure!(ready.body.contains("no block in common"), "{ready:?}\n{}", daemon.log());
+            let address = shop.payee.new_address()?;
+            let body = json!({"outputs": [{"address": address, "amount": 8_000}]});
+            let refused = daemon.api().post("/jpp/invoices/", &body).await?;
+            ensure!(refused.status == 503, "{refused:?}");
+            ensure!(daemon.terminate().await?.success());
+        }
+    }
+    Ok(())
+}
+
+/// The daemon runs, and the node behind the same address is another one all of a sudden: nothing is created from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_exchanged_under_a_daemon_that_runs_stops_creations_at_once() -> Result<()> {
+    let name = "a_node_that_is_exchanged_under_a_daemon_that_runs_stops_creations_at_once";
+    for kind in [Kind::Sim, Kind::Bchn] {
+        let (Some(before), Some(anew)) = (kind.start()?, kind.start()?) else {
+            skipped(&format!("{name} on bchn: no bitcoind (set BITCOIND)"));
+            continue;
+        };
+        let wire = Wire::to(&before.rpc_url()).await?;
+        let cookie = tempfile::NamedTempFile::new()?;
+        std::fs::copy(before.cookie_file(), cookie.path())?;
+        let url = format!("http://{}", wire.here());
+        let path = cookie.path().to_str().context("a path that is text")?;
+        let settings = [("JPPD_NODE__RPC_URL", url.as_str()), ("JPPD_NODE__RPC_COOKIE_FILE", path)];
+        let mut shop = Shop::open(program(), before, &settings).await?;
+        shop.invoice(8_000).await?;
+        anew.mine(120, &regtest::purse::nobody())?;
+        std::fs::copy(anew.cookie_file(), cookie.path())?;
+        wire.lead_to(&anew.rpc_url())?;
+        shop.until_not_ready("no_common_block").await?;
+        // Well within the minute for which a node may be away.
+        let address = shop.payee.new_address()?;
+        let body = json!({"outputs": [{"address": address, "amount": 8_000}]});
+        let refused = shop.daemon.api().post("/jpp/invoices/", &body).await?;
+        ensure!(refused.status == 503 && refused.headers.contains_key("retry-after"), "{refused:?}");
+    }
+    Ok(())
 }

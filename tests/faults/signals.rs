@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 use bitcoincash::consensus;
 use regtest::{
     Port, Shop, eventually,
+    node::skipped,
     shop::{id, on_fresh_nodes},
     wait::PATIENCE,
     wallet::{PayOptions, Payment},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -85,21 +86,31 @@ async fn a_large_block_that_came_while_nobody_read_is_found_whole() -> Result<()
 }
 
 /// A way to a port of the node that can be cut, or stall.
-struct Wire {
+pub(crate) struct Wire {
     here: Port,
-    there: SocketAddr,
+    there: watch::Sender<SocketAddr>,
     carrier: JoinHandle<()>,
     stalled: watch::Sender<bool>,
 }
 
 impl Wire {
-    async fn to(endpoint: &str) -> Result<Self> {
-        let (_, there) = endpoint.split_once("://").context("an endpoint of TCP")?;
-        let there = there.parse()?;
+    pub(crate) async fn to(endpoint: &str) -> Result<Self> {
         let here = Port::reserve()?;
         let listener = TcpListener::bind(here.address()).await?;
+        let (there, led) = watch::channel(place_of(endpoint)?);
         let (stalled, watched) = watch::channel(false);
-        Ok(Self { here, there, carrier: tokio::spawn(carry(listener, there, watched)), stalled })
+        Ok(Self { here, there, carrier: tokio::spawn(carry(listener, led, watched)), stalled })
+    }
+
+    /// Where it begins.
+    pub(crate) fn here(&self) -> SocketAddr {
+        self.here.address()
+    }
+
+    /// Connections that are made from now on lead somewhere else; those that are open are closed.
+    pub(crate) fn lead_to(&self, endpoint: &str) -> Result<()> {
+        self.there.send_replace(place_of(endpoint)?);
+        Ok(())
     }
 
     fn endpoint(&self) -> String {
@@ -120,22 +131,29 @@ impl Wire {
 
     async fn mend(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.here.address()).await?;
-        self.carrier = tokio::spawn(carry(listener, self.there, self.stalled.subscribe()));
+        self.carrier = tokio::spawn(carry(listener, self.there.subscribe(), self.stalled.subscribe()));
         Ok(())
     }
 }
 
-async fn carry(listener: TcpListener, there: SocketAddr, stalled: watch::Receiver<bool>) {
+fn place_of(endpoint: &str) -> Result<SocketAddr> {
+    let (_, place) = endpoint.split_once("://").context("an endpoint of TCP")?;
+    Ok(place.parse()?)
+}
+
+async fn carry(listener: TcpListener, there: watch::Receiver<SocketAddr>, stalled: watch::Receiver<bool>) {
     let mut open = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let stalled = stalled.clone();
+        let (stalled, mut there) = (stalled.clone(), there.clone());
         open.spawn(async move {
-            if let Ok(far) = TcpStream::connect(there).await {
+            let place = *there.borrow_and_update();
+            if let Ok(far) = TcpStream::connect(place).await {
                 let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
                 // Either end may go at any time, and then both do.
                 tokio::select! {
                     _ = pump(near_in, far_out, stalled.clone()) => {}
                     _ = pump(far_in, near_out, stalled) => {}
+                    _ = there.changed() => {}
                 }
             }
         });
@@ -261,6 +279,91 @@ async fn connections_that_stall_cost_no_payment() -> Result<()> {
         stream.settle(&mut shop, true).await
     })
     .await
+}
+
+/// A way to a port of the node that begins at an address of IPv6. It ends with the test's runtime.
+async fn by_ipv6(endpoint: &str) -> Result<String> {
+    let listener = TcpListener::bind("[::1]:0").await?;
+    let here = listener.local_addr()?;
+    let there = place_of(endpoint)?;
+    tokio::spawn(async move {
+        let ((_led, there), (_stalled, stalled)) = (watch::channel(there), watch::channel(false));
+        carry(listener, there, stalled).await;
+    });
+    Ok(format!("tcp://{here}"))
+}
+
+/// The node is on the other side of an address of IPv6.
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_arrive_by_ipv6() -> Result<()> {
+    let name = "signals_arrive_by_ipv6";
+    if TcpListener::bind("[::1]:0").await.is_err() {
+        skipped(&format!("{name}: this machine has no IPv6"));
+        return Ok(());
+    }
+    on_fresh_nodes(name, async |node| {
+        let rawtx = by_ipv6(&node.zmq_rawtx()).await?;
+        let hashblock = by_ipv6(&node.zmq_hashblock()).await?;
+        let hashds = by_ipv6(&node.zmq_hashds()).await?;
+        let settings = [
+            ("JPPD_NODE__ZMQ_RAWTX", rawtx.as_str()),
+            ("JPPD_NODE__ZMQ_HASHBLOCK", hashblock.as_str()),
+            ("JPPD_NODE__ZMQ_HASHDS", hashds.as_str()),
+            // So long a pause that what is seen at once was told by ZMQ.
+            ("JPPD_FOLLOW__HEARTBEAT", "60s"),
+        ];
+        let mut shop = Shop::open(program(), node, &settings).await?;
+        let missing = || format!("three connections\n{}", shop.daemon.log());
+        let connected = async || Ok((shop.counted("jppd_node_zmq_connected").await? == 3).then_some(()));
+        eventually(missing, connected).await?;
+        let before = shop.counted("jppd_node_zmq_messages_total").await?;
+        let (id, address) = shop.invoice(8_000).await?;
+        shop.payer.pay(&*shop.node, &address, 8_000)?;
+        shop.until(&id, "paid").await?;
+        ensure!(shop.counted("jppd_node_zmq_messages_total").await? > before, "{}", shop.daemon.log());
+        Ok(())
+    })
+    .await
+}
+
+/// Nobody is at the port of one topic; the node publishes it, and somewhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_never_connected_is_told_and_costs_nothing() -> Result<()> {
+    on_fresh_nodes("a_topic_that_is_never_connected_is_told_and_costs_nothing", async |node| {
+        let nobody = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let endpoint = format!("tcp://{nobody}");
+        let mut shop = Shop::open(program(), node, &[("JPPD_NODE__ZMQ_HASHDS", endpoint.as_str())]).await?;
+        let ready = shop.daemon.ops().get("/readyz").await?.expect(200)?;
+        ensure!(names(&ready) == ["topic_elsewhere"], "{ready}");
+        ensure!(ready.to_string().contains(&shop.node.zmq_hashds()), "where it is published: {ready}");
+        let (id, address) = shop.invoice(8_000).await?;
+        shop.payer.pay(&*shop.node, &address, 8_000)?;
+        shop.until(&id, "paid").await?;
+        let missing = || format!("topic_not_connected\n{}", shop.daemon.log());
+        eventually(missing, async || {
+            let ready = shop.daemon.ops().get("/readyz").await?.expect(200)?;
+            Ok((names(&ready) == ["topic_elsewhere", "topic_not_connected"]).then_some(()))
+        })
+        .await?;
+        // Meters and log look once a second.
+        let line = "jppd_reason{name=\"topic_not_connected\",severity=\"degraded\"} 1";
+        let metrics = eventually(missing, async || {
+            let metrics = shop.daemon.ops().get("/metrics").await?.body;
+            Ok(metrics.contains(line).then_some(metrics))
+        })
+        .await?;
+        ensure!(metrics.contains("jppd_ready 1"), "{metrics}");
+        let told = "degraded: there is no connection to node.zmq_hashds";
+        ensure!(shop.daemon.log().contains(told), "{}", shop.daemon.log());
+        Ok(())
+    })
+    .await
+}
+
+/// The names of the reasons that degrade.
+fn names(ready: &Value) -> Vec<&str> {
+    let degraded = ready["degraded"].as_array().map(Vec::as_slice).unwrap_or_default();
+    degraded.iter().filter_map(|reason| reason["name"].as_str()).collect()
 }
 
 /// Waits until the daemon says that it cannot reach its node: when the first call after the heartbeat's pause has waited
