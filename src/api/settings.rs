@@ -25,7 +25,7 @@ pub struct ApiSettings {
     pub max_expiry: Duration,
     /// How many outputs an invoice can ask for, and how many refunds a payer.
     pub max_outputs: usize,
-    /// The least fee rate of a submission if the creator says nothing.
+    /// The least fee rate of a submission if the creator says nothing. Less than the node relays is never asked.
     pub fee_rate: FeeRate,
     /// The confirmations to wait for if the creator says nothing.
     pub confirmations_required: u8,

@@ -20,6 +20,9 @@ impl FeeRate {
     /// The highest rate that can be asked: a thousand satoshis a byte.
     pub const MAX: Self = Self(1_000_000);
 
+    /// No fee at all.
+    pub const ZERO: Self = Self(0);
+
     /// A rate in thousandths of a satoshi per byte; `None` above [`FeeRate::MAX`].
     pub fn from_millisatoshis(rate: u64) -> Option<Self> {
         (rate <= Self::MAX.0).then_some(Self(rate))

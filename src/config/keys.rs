@@ -197,7 +197,11 @@ pub const KEYS: &[Key] = &[
         "how long after its end a late payment is recognised"
     ),
     key!(invoice.max_outputs, Whole(1, 2000), "the outputs one invoice may ask for"),
-    key!(invoice.required_fee_per_byte, Rate, "the fee a payment must offer"),
+    key!(
+        invoice.required_fee_per_byte,
+        Rate,
+        "the fee a payment must offer, and never less than the node relays"
+    ),
     key!(invoice.confirmations_required, Whole(0, 100), "the confirmations that make a payment final"),
     key!(invoice.shared_outputs, SHARED, "what to do when two live invoices ask for the same output"),
     key!(invoice.public_merchant_data, Truth, "whether everybody may read `merchant_data`"),

@@ -159,7 +159,7 @@ pub struct InvoiceConfig {
     pub late_window: Duration,
     /// How many outputs one invoice may ask for.
     pub max_outputs: usize,
-    /// The fee a paying transaction must offer.
+    /// The fee a paying transaction must offer; no less than what the node relays is asked in any case.
     pub required_fee_per_byte: FeeRate,
     /// The confirmations that make a payment final.
     pub confirmations_required: u32,
@@ -300,7 +300,7 @@ impl Default for InvoiceConfig {
             submission_grace: Duration::from_secs(30),
             late_window: 7 * DAY,
             max_outputs: 100,
-            required_fee_per_byte: FeeRate::default(),
+            required_fee_per_byte: FeeRate::ZERO,
             confirmations_required: 1,
             shared_outputs: SharedOutputs::Flag,
             public_merchant_data: false,

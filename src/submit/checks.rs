@@ -49,6 +49,28 @@ pub(super) fn check_fee(
     }
 }
 
+/// Checks the fee against what the node takes into its mempool at the moment, in satoshis per 1000 bytes, as the node reckons
+/// it: to the satoshi, rounded down, and at least one. How large becomes what is not signed yet is not known to the byte: there
+/// one satoshi less is enough.
+pub(super) fn check_floor(
+    tx: &Transaction,
+    spent: &[Output],
+    floor: u64,
+    weighted: Option<usize>,
+) -> Result<(), SubmitError> {
+    let (inputs, outputs) = sums(tx, spent);
+    let paid = inputs.saturating_sub(outputs);
+    let bytes = measured_size(tx, spent, weighted);
+    let least = u128::from(floor) * (bytes as u128) / 1000;
+    let least = u64::try_from(least).unwrap_or(u64::MAX).max(u64::from(floor > 0));
+    let unsigned = tx.unlocking_bytes().contains(&0);
+    if paid.saturating_add(u64::from(unsigned)) >= least {
+        return Ok(());
+    }
+    let rate = FeeRate::from_millisatoshis(floor).unwrap_or(FeeRate::MAX);
+    Err(SubmitError::Fee { paid, required: least, rate, bytes })
+}
+
 /// The satoshis that enter a transaction, and those that leave it.
 fn sums(tx: &Transaction, spent: &[Output]) -> (u64, u64) {
     let inputs = spent.iter().fold(0u64, |sum, output| sum.saturating_add(output.satoshis));
@@ -79,6 +101,35 @@ mod tests {
         assert_eq!(missing(tx.inputs(), &[there(), there()]), None);
         assert_eq!(missing(tx.inputs(), &[there(), None]), Some(coin(2)));
         assert_eq!(missing(tx.inputs(), &[there()]), Some(coin(2)));
+    }
+
+    #[test]
+    fn the_floor_of_the_node_is_exact() {
+        let tx = spending(&[(coin(1), &[0; 107])], &[1000]);
+        let bytes = tx.raw().len();
+        let with_fee = |fee: u64, floor| check_floor(&tx, &[p2pkh(1000 + fee)], floor, None);
+        let size = bytes as u64;
+        let table = [
+            // floor, the least fee
+            (1000, size),
+            (3000, 3 * size),
+            (1733, 1733 * size / 1000),
+            (1, 1),
+            (0, 0),
+        ];
+        for (floor, least) in table {
+            assert_eq!(with_fee(least, floor), Ok(()), "{floor}");
+            let Some(less) = least.checked_sub(1) else { continue };
+            let rate = FeeRate::from_millisatoshis(floor).unwrap();
+            let refused = SubmitError::Fee { paid: less, required: least, rate, bytes };
+            assert_eq!(with_fee(less, floor), Err(refused), "{floor}");
+        }
+        assert!(with_fee(1_000_000, u64::MAX).is_err(), "beyond all reason, and no overflow");
+        let unsigned = spending(&[(coin(1), b"")], &[1000]);
+        let size = unsigned.raw().len() as u64 + 100;
+        let with_fee = |fee: u64| check_floor(&unsigned, &[p2pkh(1000 + fee)], 1000, None);
+        assert_eq!(with_fee(size - 1), Ok(()));
+        assert!(with_fee(size - 2).is_err());
     }
 
     #[test]

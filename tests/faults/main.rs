@@ -2,6 +2,7 @@
 //! one.
 //!
 //! - `answers`: something answers in the node's place, and wrong.
+//! - `fees`: the node relays nothing below a higher fee, and its mempool is full.
 //! - `kill`: the daemon is killed at random moments under a stream of payments.
 //! - `node`: the node is restarted under that stream; its mempool is lost; its cookie changes; its chain is made anew.
 //! - `clocks`: the machine's clock, or the node's, is wrong.
@@ -19,6 +20,7 @@ mod answers;
 mod chain;
 mod clocks;
 mod disk;
+mod fees;
 mod kill;
 mod node;
 mod proofs;

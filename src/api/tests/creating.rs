@@ -337,20 +337,32 @@ async fn what_is_taken() {
 }
 
 #[tokio::test]
-async fn the_fee_that_is_asked_by_itself_is_never_above_what_the_node_relays() {
+async fn the_fee_that_is_asked_is_never_below_what_the_node_relays() {
     let rate = |millisatoshis| FeeRate::from_millisatoshis(millisatoshis).unwrap();
-    let server = Setup::new().with(|settings| settings.fee_rate = rate(2000)).start().await;
-    let created = async |tag, given: Value| {
-        let mut body = asking(tag, 1000);
-        body["required_fee_per_byte"] = given;
-        server.post("/jpp/invoices/", &body).await.expect(201)["required_fee_per_byte"].clone()
-    };
-    assert_eq!(created(1, json!(null)).await, json!(2.0), "the node was not asked yet");
-    server.world.health.set_relay_fee(rate(1000));
-    assert_eq!(created(2, json!(null)).await, json!(1.0));
-    assert_eq!(created(3, json!(1.5)).await, json!(1.5), "a merchant may ask for more");
-    server.world.health.set_relay_fee(rate(5000));
-    assert_eq!(created(4, json!(null)).await, json!(2.0));
+    let table = [
+        // configured, relayed if known, asked by the creator, what the invoice asks
+        (0, None, json!(null), 1.0),
+        (2000, None, json!(null), 2.0),
+        (2000, None, json!(0.5), 0.5),
+        (0, Some(1000), json!(null), 1.0),
+        (0, Some(250), json!(null), 0.25),
+        (0, Some(3000), json!(null), 3.0),
+        (1000, Some(3000), json!(null), 3.0),
+        (2000, Some(1000), json!(null), 2.0),
+        (0, Some(1000), json!(1.5), 1.5),
+        (0, Some(3000), json!(1.5), 3.0),
+    ];
+    for (configured, relayed, asked, expected) in table {
+        let server = Setup::new().with(|settings| settings.fee_rate = rate(configured)).start().await;
+        if let Some(relayed) = relayed {
+            server.world.health.set_relay_fee(rate(relayed));
+        }
+        let mut body = asking(1, 1000);
+        body["required_fee_per_byte"] = asked.clone();
+        let created = server.post("/jpp/invoices/", &body).await.expect(201);
+        let asks = &created["required_fee_per_byte"];
+        assert_eq!(asks, &json!(expected), "{configured} {relayed:?} {asked}");
+    }
 }
 
 #[tokio::test]

@@ -108,6 +108,10 @@ fn one(call: &Value, shared: &Shared) -> String {
                 ("null".to_owned(), format!(r#"{{"code":{code},"message":"{message}"}}"#))
             }
         },
+        "getmempoolinfo" => {
+            let info = r#"{"loaded":true,"mempoolminfee":0.00001000,"minrelaytxfee":0.00001000}"#;
+            (info.to_owned(), "null".to_owned())
+        }
         "getmempoolentry" => {
             ("null".to_owned(), r#"{"code":-5,"message":"Transaction not in mempool"}"#.to_owned())
         }

@@ -23,7 +23,6 @@ use crate::{
         document::{InvoiceDocument, View as DocumentView},
         state::{Down, Shared},
     },
-    bch::FeeRate,
     follow::Reason,
     invoice::{InvoiceId, Merchant, Statement},
     ledger::{
@@ -71,10 +70,10 @@ pub(super) async fn create<S: View + Send + Sync + 'static>(
         }
     }
 
-    let fee_rate = default_fee_rate(settings.fee_rate, shared.state.health.relay_fee());
+    let relayed = shared.state.health.relay_fee();
     // Read once: what is asked is measured, shown and kept by the same clocks.
     let (state, now) = (shared.clone(), shared.state.engine.now());
-    let parsed = shared.parsed(&body, move |body| draft(body, &state.state.settings, fee_rate, now.wall));
+    let parsed = shared.parsed(&body, move |body| draft(body, &state.state.settings, relayed, now.wall));
     let draft = parsed.await??;
     drop(body);
     if !shared.state.health.may_create() {
@@ -119,12 +118,6 @@ async fn idempotency<S: Send + Sync + 'static>(
     };
     let (body, sent) = shared.parsed(body, digests).await?;
     Ok(Idempotency { key, body, sent })
-}
-
-/// What is asked where the creator says nothing: what the operator says, and never more than what the node relays, for
-/// a wallet that pays what the network asks must not be told that it is too little.
-fn default_fee_rate(configured: FeeRate, relayed: Option<FeeRate>) -> FeeRate {
-    relayed.map_or(configured, |relayed| configured.min(relayed))
 }
 
 fn other_body() -> Fault {

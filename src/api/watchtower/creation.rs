@@ -16,7 +16,7 @@ use crate::{
 /// The longest `merchant_data`, in bytes of JSON.
 const MOST_MERCHANT_DATA: usize = 4096;
 
-/// The draft of a body that came at this moment, with the fee rate to ask where it names none.
+/// The draft of a body that came at this moment, beside a node that relays from this fee rate on, as far as that is known.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ const MOST_MERCHANT_DATA: usize = 4096;
 pub(super) fn draft(
     body: &[u8],
     settings: &ApiSettings,
-    default_fee_rate: FeeRate,
+    relayed: Option<FeeRate>,
     now: Timestamp,
 ) -> Result<Draft, Fault> {
     let mut form = Form::of_body(body)?;
@@ -32,7 +32,7 @@ pub(super) fn draft(
     let memo = form.optional("memo", |value| text_within(value, MOST_MEMO));
     let merchant_data = form.optional("merchant_data", merchant_data);
     let lasts = lasts(&mut form, settings, now);
-    let fee_rate = form.optional("required_fee_per_byte", fee_rate).unwrap_or(default_fee_rate);
+    let fee_rate = rate_to_ask(form.optional("required_fee_per_byte", fee_rate), settings.fee_rate, relayed);
     let most_confirmations = u64::from(MAX_CONFIRMATIONS_REQUIRED);
     let confirmations =
         form.optional("confirmations_required", |value| integer_within(value, 0, most_confirmations));
@@ -41,6 +41,13 @@ pub(super) fn draft(
     let confirmations_required =
         confirmations.and_then(|number| u8::try_from(number).ok()).unwrap_or(settings.confirmations_required);
     Ok(Draft { outputs, memo, merchant_data, lasts, fee_rate, confirmations_required, zero_conf })
+}
+
+/// The fee rate that an invoice asks: the creator's, or else the operator's, and never less than what the node relays. What
+/// pays less than that the node refuses.
+fn rate_to_ask(asked: Option<FeeRate>, configured: FeeRate, relayed: Option<FeeRate>) -> FeeRate {
+    let by_itself = configured.max(relayed.unwrap_or_default());
+    asked.unwrap_or(by_itself).max(relayed.unwrap_or(FeeRate::ZERO))
 }
 
 fn required_outputs(form: &mut Form<'_>, settings: &ApiSettings) -> Vec<RequiredOutput> {

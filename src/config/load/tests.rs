@@ -61,7 +61,7 @@ fn the_defaults_are_those_of_the_documents() {
     assert_eq!(config.invoice.submission_grace, minute / 2);
     assert_eq!(config.invoice.late_window, 7 * day);
     assert_eq!(config.invoice.max_outputs, 100);
-    assert_eq!(config.invoice.required_fee_per_byte.millisatoshis(), 1000);
+    assert_eq!(config.invoice.required_fee_per_byte.millisatoshis(), 0);
     assert_eq!(config.invoice.confirmations_required, 1);
     assert_eq!(config.invoice.shared_outputs, SharedOutputs::Flag);
     assert!(!config.invoice.public_merchant_data);
@@ -144,7 +144,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         "late_window = \"1d\"  # jppd.toml:6:15\n",
         "confirmations_required = 1  # default\n",
         "# rpc_url is not set: http://127.0.0.1:18443\n",
-        "required_fee_per_byte = 1.0  # default\n",
+        "required_fee_per_byte = 0.0  # default\n",
     ] {
         assert!(shown.contains(line), "{line:?} is not in:\n{shown}");
     }

@@ -13,7 +13,7 @@ use crate::{
     node::{Coin, MempoolEntry, Request},
     submit::{
         InputFault, SubmitError,
-        checks::{check_fee, check_sums},
+        checks::{check_fee, check_floor, check_sums},
         tokens::check_tokens,
     },
 };
@@ -32,10 +32,14 @@ impl Course {
             self.spent.clear();
             return Ok(self.ask_next(next));
         }
+        let Some(floor) = self.floor else {
+            self.stage = Stage::Floor;
+            return Ok(Step::Ask(Request::FeeFloor));
+        };
         let Some(record) = Reads::<Invoices>::get(view, &self.submission.invoice)? else {
             return Ok(done(Err(SubmitError::Refused(Refusal::NoSuchInvoice))));
         };
-        match self.weigh(record.invoice.fee_rate) {
+        match self.weigh(record.invoice.fee_rate, floor) {
             Ok(()) => self.checked(view, moment),
             Err(error) => Ok(done(Err(error))),
         }
@@ -192,8 +196,8 @@ impl Course {
     }
 
     /// Compares what goes in with what goes out, in every transaction that the node does not have: satoshis, then
-    /// tokens, then the fee.
-    fn weigh(&self, rate: FeeRate) -> Result<(), SubmitError> {
+    /// tokens, then the fee: what the invoice asks, and what the node takes.
+    fn weigh(&self, rate: FeeRate, floor: u64) -> Result<(), SubmitError> {
         let weighted = if self.transactions.len() == 1 { self.submission.weighted_size } else { None };
         let free = || {
             self.transactions.iter().filter_map(|tx| match self.inputs.get(&tx.txid())? {
@@ -203,6 +207,7 @@ impl Course {
         };
         free().try_for_each(|(tx, spent)| check_sums(tx, spent)).map_err(SubmitError::Inputs)?;
         free().try_for_each(|(tx, spent)| check_tokens(tx, spent)).map_err(SubmitError::Tokens)?;
-        free().try_for_each(|(tx, spent)| check_fee(tx, spent, rate, weighted))
+        free().try_for_each(|(tx, spent)| check_fee(tx, spent, rate, weighted))?;
+        free().try_for_each(|(tx, spent)| check_floor(tx, spent, floor, weighted))
     }
 }

@@ -102,6 +102,8 @@ pub struct Course {
     claimed_before: BTreeSet<Txid>,
     /// Those that the node took.
     delivered: BTreeSet<Txid>,
+    /// What the node takes into its mempool now, in satoshis per 1000 bytes, once it was asked.
+    floor: Option<u64>,
     /// Whether a missing parent was waited for.
     waited: bool,
     /// Whether what is handed over was lost before.
@@ -133,6 +135,7 @@ enum Stage {
     OwnOutputs(Arc<Transaction>, OutPoint),
     /// It may be in a block: this is what is wrong with it if our walk has passed all of them.
     Mined(Arc<Transaction>, SubmitError),
+    Floor,
     Claim,
     Broadcast(Arc<Transaction>),
     Credit(Arc<Transaction>),
@@ -158,6 +161,7 @@ impl Course {
             spent: Vec::new(),
             claimed_before: BTreeSet::new(),
             delivered: BTreeSet::new(),
+            floor: None,
             waited: false,
             was_lost: false,
             waited_for_pass: false,
@@ -208,6 +212,10 @@ impl Course {
                 // What our walk has not passed yet will be credited in a moment, or refused then.
                 let error = if is_walked(view, best)? { error } else { SubmitError::NodeAway };
                 self.unless_met(&tx, error, view, moment)
+            }
+            (Stage::Floor, Answer::Node(Ok(Reply::FeeFloor(floor)))) => {
+                self.floor = Some(floor);
+                self.next_inputs(view, moment)
             }
             (Stage::Claim, Answer::Applied(outcome)) => self.claimed(outcome, view, moment),
             (Stage::Broadcast(tx), Answer::Node(Ok(Reply::Sent(sent)))) => self.sent(tx, sent, view, moment),

@@ -99,6 +99,9 @@ fn inputs_are_asked_for_in_batches_and_in_order() {
         assert_eq!(asked(&step), batch);
         step = till.answer(&batch, None);
     }
+    // What the node takes at the moment is asked once, when everything else is known.
+    assert!(matches!(step, Step::Ask(Request::FeeFloor)), "{step:?}");
+    let step = till.on(Answer::Node(Ok(Reply::FeeFloor(1_000))));
     assert!(matches!(step, Step::Done(Ok(Accepted::Valid))), "{step:?}");
 }
 
