@@ -1,9 +1,15 @@
 //! How safe a payment is that is not in a block.
 
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
 use super::{Answer, FollowError, Memory, Step};
 use crate::{
     bch::{ProofScore, Txid},
-    ledger::{self, Action, ReadError, View},
+    invoice::{CreditState, Level},
+    ledger::{self, Action, ReadError, Reads, View, tables::Invoices},
     node::{Reply, Request},
 };
 
@@ -17,14 +23,17 @@ pub(super) struct Appraisal {
 impl Appraisal {
     /// The appraisal of a tracked transaction, if it needs one.
     pub(super) fn of<V: View>(txid: Txid, memory: &Memory, view: &V) -> Result<Option<Self>, ReadError> {
-        if memory.is_appraised(&txid) {
+        if memory.is_appraised(&txid) || !memory.may_appraise() {
             return Ok(None);
         }
-        let Some(needs) = needs_appraisal(txid, view)? else { return Ok(None) };
-        if !needs {
-            memory.appraised(txid);
-        }
-        Ok(needs.then_some(Self { txid }))
+        Ok(match need(txid, view)? {
+            Need::Yes => Some(Self { txid }),
+            Need::NotYet => None,
+            Need::No => {
+                memory.appraised(txid);
+                None
+            }
+        })
     }
 
     /// Takes an answer and says what is next.
@@ -41,10 +50,100 @@ impl Appraisal {
     }
 }
 
-/// Whether a transaction that pays an invoice could do with a better score. `None`: it pays none, and its merchant may
-/// still say which it is for.
-fn needs_appraisal<V: View>(txid: Txid, view: &V) -> Result<Option<bool>, ReadError> {
+/// What the node's score is needed for.
+enum Need {
+    /// It is not needed, and will not be before the next block.
+    No,
+    /// It is not needed yet: the transaction pays no invoice, and its merchant may still say which it is for; or a part of one,
+    /// and may yet be among what settles it.
+    NotYet,
+    /// It is told of an invoice that the transaction settles, or held back by one that asks for a score.
+    Yes,
+}
+
+/// What the score of a transaction is needed for. Not for dust that settles nothing: the node holds up everything else for as
+/// long as it computes one.
+fn need<V: View>(txid: Txid, view: &V) -> Result<Need, ReadError> {
     let credits = ledger::tracked(view, txid)?.map(|(_, credits)| credits).unwrap_or_default();
-    let needs = credits.iter().any(|credit| credit.risk.score != Some(ProofScore::FULL));
-    Ok((!credits.is_empty()).then_some(needs))
+    let mut need = if credits.is_empty() { Need::NotYet } else { Need::No };
+    for credit in credits.iter().filter(|credit| credit.risk.score != Some(ProofScore::FULL)) {
+        let Some(record) = Reads::<Invoices>::get(view, &credit.invoice)? else { continue };
+        let waits_for_score = record.invoice.zero_conf.is_some_and(|asked| asked.min_score.thousandths() > 0);
+        let settles = match (credit.state, record.state.level) {
+            (CreditState::Held, _) if waits_for_score => true,
+            (_, Level::Unpaid | Level::Held) => {
+                need = Need::NotYet;
+                false
+            }
+            (_, Level::Paid | Level::Confirmed) => {
+                let settlement = ledger::statement(view, credit.invoice)?
+                    .and_then(|statement| statement.standing().settlement);
+                settlement.is_some_and(|settlement| settlement.txids.contains(&txid))
+            }
+        };
+        if settles {
+            return Ok(Need::Yes);
+        }
+    }
+    Ok(need)
+}
+
+/// How much of the node's time may go into scores: a second in ten.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    /// When each answer came, and how long it took, the oldest first.
+    spent: VecDeque<(Instant, Duration)>,
+    sum: Duration,
+}
+
+impl Budget {
+    /// How long back is looked.
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// The time that may be spent within it. The answer that exceeds it is the last one.
+    const MOST: Duration = Duration::from_secs(1);
+
+    /// Notes that an answer came at a moment, after so long.
+    pub(super) fn spend(&mut self, now: Instant, took: Duration) {
+        self.spent.push_back((now, took));
+        self.sum = self.sum.saturating_add(took);
+    }
+
+    /// Whether there is time left for another answer at a moment.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
+        while let Some((at, took)) = self.spent.front().copied()
+            && now.saturating_duration_since(at) >= Self::WINDOW
+        {
+            self.spent.pop_front();
+            self.sum = self.sum.saturating_sub(took);
+        }
+        self.sum < Self::MOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_in_ten() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut budget = Budget::default();
+        let mut at = start;
+        let mut asked = 0;
+        // Answers of 67 ms, as many as are allowed, for a minute.
+        while at < start + Duration::from_secs(60) {
+            if budget.allows(at) {
+                at += ms(67);
+                budget.spend(at, ms(67));
+                asked += 1;
+            } else {
+                at += ms(10);
+            }
+        }
+        // 15 of them are the first that come to a second.
+        assert_eq!(asked, 6 * 15);
+        assert!(budget.allows(at + Budget::WINDOW), "what is long ago does not count");
+        assert!(budget.spent.is_empty() && budget.sum.is_zero());
+    }
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
@@ -18,13 +19,13 @@ use tokio::{
 
 use super::{
     Alarm, Answer, FollowError, Health, Meeting, Memory, Moment, Pass, PassEnd, Reason, Step, Survey,
-    Surveyed,
+    Surveyed, appraisal::Budget,
 };
 use crate::{
     bch::{Block, BlockError, Network, Transaction, Txid},
     engine::{Engine, EngineError, Pulse, Sightings, running},
     ledger::{self, Action, View},
-    node::{Lane, NodeError, Rpc, Signal, Signals, Topic},
+    node::{Lane, NodeError, Reply, Request, Rpc, Signal, Signals, Topic},
 };
 
 /// How many transactions of ZMQ are asked of the node at once; what comes on top is left to a pass.
@@ -85,6 +86,8 @@ pub struct Follower<S> {
     room: Arc<Semaphore>,
     /// Shows that the loop of passes moves.
     pulse: Pulse,
+    /// The time that the node may spend on scores.
+    budget: Arc<Mutex<Budget>>,
 }
 
 impl<S> Clone for Follower<S> {
@@ -101,6 +104,7 @@ impl<S> Clone for Follower<S> {
             resurvey: self.resurvey.clone(),
             room: self.room.clone(),
             pulse: self.pulse.clone(),
+            budget: self.budget.clone(),
         }
     }
 }
@@ -133,6 +137,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             resurvey: Arc::new(true.into()),
             room: Arc::new(Semaphore::new(MOST_MEETINGS)),
             pulse: Pulse::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -415,7 +420,7 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
         // The node has its time-outs, and the engine a pulse of its own.
         let _waiting = self.pulse.waiting();
         Ok(Performed::Answer(match step {
-            Step::Ask(request) => Answer::Node(self.rpc.call(Lane::Follow, request).await?),
+            Step::Ask(request) => Answer::Node(self.ask(request).await?),
             Step::Decode(raw) => {
                 let decoded = tokio::task::spawn_blocking(move || Block::decode(&raw).map(Arc::new)).await;
                 Answer::Decoded(decoded.map_err(|_| FollowError::Confused)?)
@@ -423,6 +428,18 @@ impl<S: View + Send + Sync + 'static> Follower<S> {
             Step::Apply(action) => Answer::Applied(self.engine.apply(*action).await?),
             Step::Done(done) => return Ok(Performed::Done(done)),
         }))
+    }
+
+    /// Asks the node, and keeps an account of the time that scores take it.
+    async fn ask(&self, request: Request) -> Result<Reply, NodeError> {
+        let scores = matches!(request, Request::ProofScore(_));
+        let asked = Instant::now();
+        let reply = self.rpc.call(Lane::Follow, request).await;
+        if scores {
+            self.budget.lock().spend(Instant::now(), asked.elapsed());
+        }
+        self.memory.allow_appraisals(self.budget.lock().allows(Instant::now()));
+        reply
     }
 
     fn moment(&self) -> Moment {

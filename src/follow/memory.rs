@@ -19,6 +19,8 @@ struct Inner {
     examined: HashSet<Txid, foldhash::fast::RandomState>,
     /// Transactions of the mempool whose score the node was asked for.
     appraised: HashSet<Txid, foldhash::fast::RandomState>,
+    /// Whether the node's time for scores is used up for now.
+    appraised_enough: bool,
     /// Transactions of the mempool whose double spend proof was looked at.
     proven: HashSet<Txid, foldhash::fast::RandomState>,
     /// Outputs in the mempool that pay an invoice, which they were looked at for.
@@ -83,6 +85,16 @@ impl Memory {
     /// Forgets what was examined: the mempool may hold again what it had lost.
     pub(super) fn forget_examined(&self) {
         self.inner.lock().examined.clear();
+    }
+
+    /// Whether the node may be asked for a score now.
+    pub(super) fn may_appraise(&self) -> bool {
+        !self.inner.lock().appraised_enough
+    }
+
+    /// Says whether the node may be asked for scores from now on.
+    pub(super) fn allow_appraisals(&self, allowed: bool) {
+        self.inner.lock().appraised_enough = !allowed;
     }
 
     /// Whether the node was asked for the score of a transaction.

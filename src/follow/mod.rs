@@ -10,7 +10,8 @@
 //! complete passes without it, and after the node refused to take it again.
 //!
 //! A payment that is not in a block can be spent again. What the node knows of that is asked where it is told (a
-//! double spend proof by ZMQ: an [`Alarm`]) and in every pass, and each payment is appraised once.
+//! double spend proof by ZMQ: an [`Alarm`]) and in every pass. How well proofs protect a payment is asked once, where it settles
+//! an invoice or is held back for that, and for a second in ten at most.
 //!
 //! [`Pass`], [`Meeting`] (one transaction from ZMQ) and [`Survey`] (who the node is, what it publishes) are state
 //! machines without I/O: each asks for one thing at a time, a [`Step`], and is given an [`Answer`].

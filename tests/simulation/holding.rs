@@ -241,3 +241,43 @@ fn what_a_merchant_assigns_is_asked_about() -> Result<()> {
     }
     Ok(())
 }
+
+/// The node holds up everything else while it computes a score, and dust is cheap.
+#[test]
+fn dust_is_not_appraised_before_it_settles_something() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.fresh_invoice(10_000)?;
+    let pay = |town: &mut Town, satoshis: u64| -> Result<()> {
+        let tx = town.sign(&address, satoshis)?;
+        town.broadcast(&tx)?;
+        town.hear()?;
+        town.pass()?;
+        Ok(())
+    };
+    let appraised = |town: &Town| -> Result<Vec<bool>> {
+        Ok(town.statement(id)?.credits.iter().map(|credit| credit.risk.score.is_some()).collect())
+    };
+    pay(&mut town, 600)?;
+    pay(&mut town, 700)?;
+    ensure!(appraised(&town)? == [false, false], "nobody asks what it is worth");
+    pay(&mut town, 8_700)?;
+    ensure!(town.status(id)? == "paid" && appraised(&town)? == [true, true, true], "they settle it together");
+    pay(&mut town, 600)?;
+    town.pass()?;
+    ensure!(appraised(&town)? == [true, true, true, false], "and that is more than was asked");
+    Ok(())
+}
+
+/// An invoice that asks for a score holds its parts back until it is there.
+#[test]
+fn a_part_that_is_held_for_its_score_is_appraised() -> Result<()> {
+    let mut town = Town::open()?;
+    let (id, address) = town.careful_invoice(10_000, "1.0", 0)?;
+    let tx = town.sign(&address, 600)?;
+    town.broadcast(&tx)?;
+    town.hear()?;
+    town.pass()?;
+    ensure!(score(&town, id)? == Some(ProofScore::FULL));
+    ensure!(town.statement(id)?.credits[0].state == CreditState::Mempool);
+    Ok(())
+}
