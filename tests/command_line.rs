@@ -14,7 +14,7 @@ use jppd::{
     bch::{Address, Network, ScriptBuf},
     store::{Store, StoreOptions},
 };
-use regtest::{Daemon, Node as _, SimNode, SimOptions, wait::PATIENCE};
+use regtest::{Daemon, Node as _, SimNode, SimOptions, eventually, wait::PATIENCE};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jppd");
@@ -115,6 +115,12 @@ async fn meter(daemon: &Daemon, name: &str) -> Result<u64> {
     Ok(value.with_context(|| format!("no {name}"))?.parse()?)
 }
 
+/// Waits until more than 20 lines of the log are counted as lost. Meters are brought up to date each second.
+async fn lines_are_lost(daemon: &Daemon) -> Result<()> {
+    let counted = async || Ok((meter(daemon, "jppd_log_lines_lost_total").await? > 20).then_some(()));
+    eventually(|| "20 lines that are lost", counted).await
+}
+
 /// A pipe with a name, and its reading end.
 fn pipe(folder: &Path) -> Result<(PathBuf, File)> {
     let path = folder.join("pipe");
@@ -136,9 +142,7 @@ async fn log_on_a_full_disk_costs_its_lines_alone() -> Result<()> {
     let node = node()?;
     let daemon = logging_to(&node, Path::new("/dev/full")).await?;
     create(&daemon, 20).await?;
-    // The meters are brought up to date each second.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    ensure!(meter(&daemon, "jppd_log_lines_lost_total").await? > 20);
+    lines_are_lost(&daemon).await?;
     ensure!(daemon.terminate().await?.success());
     Ok(())
 }
@@ -152,8 +156,7 @@ async fn log_into_a_pipe_without_a_reader_costs_its_lines_alone() -> Result<()> 
     ensure!(meter(&daemon, "jppd_log_lines_lost_total").await? == 0);
     drop(reader);
     create(&daemon, 20).await?;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    ensure!(meter(&daemon, "jppd_log_lines_lost_total").await? > 20);
+    lines_are_lost(&daemon).await?;
     ensure!(daemon.terminate().await?.success());
     Ok(())
 }
@@ -181,11 +184,8 @@ async fn hangup_and_user_signals_are_told_and_ignored() -> Result<()> {
     for name in ["HUP", "USR1", "USR2"] {
         ensure!(Command::new("kill").args(["-s", name, &pid]).status()?.success());
         let line = format!("SIG{name} is ignored");
-        let until = Instant::now() + Duration::from_secs(10);
-        while !daemon.log().contains(&line) {
-            ensure!(Instant::now() < until, "{name} is not told:\n{}", daemon.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let is_told = async || Ok(daemon.log().contains(&line).then_some(()));
+        eventually(|| format!("{line}\n{}", daemon.log()), is_told).await?;
     }
     create(&daemon, 1).await?;
     ensure!(daemon.pid().map(|pid| pid.to_string()) == Some(pid));

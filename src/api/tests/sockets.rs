@@ -5,10 +5,14 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use regtest::{
+    eventually,
+    wait::{PATIENCE, with_enough_time},
+};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -25,7 +29,7 @@ async fn open(server: &Server, id: &str, query: &str) -> Socket {
 }
 
 async fn next(socket: &mut Socket) -> Message {
-    timeout(Duration::from_secs(10), socket.next()).await.expect("nothing comes").unwrap().unwrap()
+    timeout(PATIENCE, socket.next()).await.expect("nothing comes").unwrap().unwrap()
 }
 
 async fn event(socket: &mut Socket) -> Value {
@@ -248,8 +252,8 @@ async fn before_the_upgrade() {
     let refused = ask(&format!("/ws/jpp/invoice/{id}/")).await.0;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("30")));
     drop((first, second));
-    sleep(Duration::from_millis(200)).await;
-    open(&server, &id, "").await;
+    let is_free = async || Ok((ask(&format!("/ws/jpp/invoice/{id}/")).await.0.status == 101).then_some(()));
+    eventually(|| "a place that is free again", is_free).await.unwrap();
 
     let full = Setup::new().with_limits(|limits| limits.max_sockets = 1).start().await;
     let id = full.create(&asking(1, 1000)).await;
@@ -270,7 +274,7 @@ async fn the_end_is_told() {
         // The client's side of the closing handshake.
         while socket.next().await.is_some_and(|message| message.is_ok()) {}
     }
-    timeout(Duration::from_secs(3), server.serving).await.expect("it never ends").unwrap();
+    timeout(PATIENCE, server.serving).await.expect("it never ends").unwrap();
     assert_eq!(server.world.notifier.listened(), 0);
 }
 
@@ -282,37 +286,34 @@ async fn a_message_too_large_ends_the_socket() {
     socket.send(Message::text("x".repeat(16 * 1024))).await.unwrap();
     silent(&mut socket).await;
     socket.send(Message::text("x".repeat(16 * 1024 + 1))).await.unwrap();
-    let end = timeout(Duration::from_secs(5), socket.next()).await.unwrap();
+    let end = timeout(PATIENCE, socket.next()).await.unwrap();
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
 }
 
 #[tokio::test]
 async fn a_reader_that_has_gone_is_not_waited_for() {
-    let server = Setup::new()
-        .with_limits(|limits| limits.socket_ping_interval = Duration::from_millis(200))
-        .start()
-        .await;
-    let id = server.create(&asking(1, 1000)).await;
-    let mut there = open(&server, &id, "").await;
-    let reading = tokio::spawn(async move {
-        // Reading is what answers pings.
+    with_enough_time(Duration::from_millis(200), async |interval| {
+        let server = Setup::new().with_limits(|limits| limits.socket_ping_interval = interval).start().await;
+        let (id, other) = (server.create(&asking(1, 1000)).await, server.create(&asking(2, 1000)).await);
+        let mut there = open(&server, &id, "").await;
+        let mut gone = open(&server, &other, "").await;
+        assert_eq!(server.world.notifier.listened(), 2);
+        // Reading is what answers pings, and this machine may be too slow for that.
         let mut pings = 0;
         while pings < 6 {
             match next(&mut there).await {
                 Message::Ping(_) => pings += 1,
+                Message::Close(_) => return Ok(None),
                 other => panic!("{other:?}"),
             }
         }
-    });
-    let mut gone = open(&server, &id, "").await;
-    sleep(Duration::from_millis(900)).await;
-    let mut messages = Vec::new();
-    while let Ok(Some(Ok(message))) = timeout(Duration::from_secs(1), gone.next()).await {
-        messages.push(message);
-    }
-    let Some(Message::Close(Some(frame))) = messages.last() else { panic!("{messages:?}") };
-    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4008, "1"));
-    reading.await.unwrap();
+        let is_alone = async || Ok((server.world.notifier.listened() == 1).then_some(()));
+        eventually(|| "the one that is gone is noticed", is_alone).await?;
+        assert_eq!(close(&mut gone).await, (4008, "1".to_owned()));
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -337,9 +338,12 @@ async fn a_slow_reader_is_told_where_to_go_on() {
         // Nobody waits for the slow one.
         assert_eq!(event(&mut quick).await["n"], u64::from(coin) + 2);
     }
-    sleep(Duration::from_millis(1500)).await;
+    // Only the slow one listens after that, and then nobody.
+    drop(quick);
+    let is_given_up = async || Ok((server.world.notifier.listened() == 0).then_some(()));
+    eventually(|| "the slow one is given up", is_given_up).await.unwrap();
     let (mut last, mut end) = (1, None);
-    while let Ok(Some(Ok(message))) = timeout(Duration::from_secs(5), slow.next()).await {
+    while let Ok(Some(Ok(message))) = timeout(PATIENCE, slow.next()).await {
         match message {
             Message::Text(text) => {
                 let event: Value = serde_json::from_str(&text).unwrap();
