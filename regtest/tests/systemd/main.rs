@@ -48,15 +48,15 @@ fn unit_passes_every_check_beside_bitcoind() {
 }
 
 #[test]
-fn new_user_is_paid_after_a_power_cut_beside_the_stand_in() {
-    let test = "new_user_is_paid_after_a_power_cut_beside_the_stand_in";
+fn new_user_is_paid_after_a_power_cut_and_a_wrong_clock_beside_the_stand_in() {
+    let test = "new_user_is_paid_after_a_power_cut_and_a_wrong_clock_beside_the_stand_in";
     let stand_in = Program::StandIn(PathBuf::from(env!("CARGO_BIN_EXE_stand-in")));
     in_a_machine(test, "walkstandin", |machine, jppd| walk::all(machine, jppd, &stand_in));
 }
 
 #[test]
-fn new_user_is_paid_after_a_power_cut_beside_bitcoind() {
-    let test = "new_user_is_paid_after_a_power_cut_beside_bitcoind";
+fn new_user_is_paid_after_a_power_cut_and_a_wrong_clock_beside_bitcoind() {
+    let test = "new_user_is_paid_after_a_power_cut_and_a_wrong_clock_beside_bitcoind";
     let Some(bitcoind) = Program::bitcoind() else {
         return skipped(&format!("{test}: no bitcoind with a wallet (set BITCOIND)"));
     };
