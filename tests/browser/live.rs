@@ -99,7 +99,7 @@ in_browser!(the_page_is_asked_for_when_the_socket_says_so, async |tab: &Tab| {
             constructor(url) {
                 super(url);
                 this.addEventListener('open', () => seen.push('open'));
-                this.addEventListener('message', () => seen.push('message'));
+                this.addEventListener('message', ({ data }) => seen.push(JSON.parse(data).type));
             }
         };
         const real = fetch;
@@ -112,7 +112,7 @@ in_browser!(the_page_is_asked_for_when_the_socket_says_so, async |tab: &Tab| {
     tab.until("open", "seen.includes('open')").await?;
     shop.payer.pay(&*shop.node, &address, 10_000)?;
     tab.until_within(SOON, "paid", "document.querySelector('h1').textContent === 'Paid'").await?;
-    let seen = tab.value("seen.slice(0, 3)").await?;
-    ensure!(seen == json!(["open", "message", "asked"]), "{seen}");
+    let seen = tab.value("seen.slice(0, 4)").await?;
+    ensure!(seen == json!(["open", "hello", "payment_received", "asked"]), "{seen}");
     Ok(())
 });

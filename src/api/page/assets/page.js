@@ -1,12 +1,13 @@
 // Keeps an open page true.
 //
-// The server draws the page, and nothing of an invoice is drawn here but that its time is over. Whenever something may have changed, the page is
-// asked for again, and where the new one differs, the one that is shown becomes like it: focus, selection and the
-// chosen tab stay. The WebSocket only says when to ask; where there is none, the page is asked for every few seconds.
+// The server draws the page. The script itself draws one thing alone: that the time of an invoice is over. Whenever
+// something may have changed, the script asks for the page again. Where the new page differs, the shown one becomes like
+// it: focus, selection and the chosen tab stay. The WebSocket only says when to ask; without a socket the script asks
+// every few seconds.
 //
-// `main` says what there is to know: where the socket is, from which event on and in which event log (`data-socket`,
-// `data-since`, `data-log`), what time it is for the server (`data-now`), how long what is shown may go unasked (`data-again`, in seconds), and the
-// words for what happens here (`data-copied`, `data-expired`, `data-over-text`).
+// The attributes of `main` tell where the socket is, from which event on and in which event log (`data-socket`,
+// `data-since`, `data-log`), what time it is for the server (`data-now`), how long the shown page may go unasked
+// (`data-again`, in seconds), and the words for what happens here (`data-copied`, `data-expired`, `data-over-text`).
 // `data-live` of the document says whether we hear of changes: `on` or `off`.
 
 const root = document.documentElement;
