@@ -17,8 +17,8 @@ use crate::{
     invoice::{CreditState, FirstSeen, InvoiceId, MAX_CONFIRMATIONS_REQUIRED, Sighting, Timestamp},
 };
 
-/// How many records a part of a block reads in ranges and writes before it ends, in about 50 ms. Without a bound whoever pays
-/// many invoices that ask for the same, in many transactions of a block, would hold the writer for seconds.
+/// How many records a part of a block reads in ranges and writes before it ends. Without a bound a payer of many invoices
+/// that ask for the same, in many transactions of a block, would hold the writer for seconds.
 const MOST_WORK: usize = 10_000;
 /// How many blocks the median time is taken over.
 const MEDIAN_OF: u32 = 11;
