@@ -91,12 +91,14 @@ impl Oracle {
         let txid = credit.outpoint.txid;
         let record = changes.transactions.get(&txid).and_then(Option::as_ref);
         let seen = record.and_then(|record| record.first_seen);
-        let by_clock = seen.is_some_and(|seen| matches!(seen.sighting, Sighting::MempoolTime(_)));
+        let Some(Sighting::MempoolTime(entered_s)) = seen.map(|seen| seen.sighting) else { return false };
         let booked = self.invoices.get(&credit.invoice);
-        by_clock
-            && node.truth.arrived.get(&txid).zip(booked).is_some_and(|((at, _), booked)| {
-                at + PRECISION < booked.registered_at && !node.truth.clock_sets.iter().any(|set| set >= at)
-            })
+        // A reorg that brought it back gave it a new entry.
+        node.truth.arrived.get(&txid).zip(booked).is_some_and(|((at, node_s), booked)| {
+            *node_s == entered_s
+                && at + PRECISION < booked.registered_at
+                && !node.truth.clock_sets.iter().any(|set| set >= at)
+        })
     }
 
     /// No invoice that certainly could have had it stood before the one that got it: 3.3, rows 1 to 6.
