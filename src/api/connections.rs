@@ -3,8 +3,8 @@
 //! A connection costs a file descriptor and some memory whether or not a request ever comes on it, so a client could
 //! shut everybody else out by opening many. Connections are therefore counted, all together and by [`Holder`]. When a
 //! count is full, a new connection takes the place of another one: first of the oldest that never had a request
-//! answered, then of the one that rests the longest. A request whose body has arrived is never interrupted. Order is
-//! counted in events, not read from a clock.
+//! answered although it had its time, then of the one that rests the longest, and last of the oldest that is still new:
+//! else each newcomer would push out the one before it. A request whose body has arrived is never interrupted.
 //!
 //! A connection that became a WebSocket leaves the count: `limits.max_sockets` counts it from then on.
 
@@ -12,6 +12,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -47,6 +48,8 @@ pub(super) enum NoPlace {
 pub(super) struct Connections {
     most: usize,
     most_of_client: usize,
+    /// How long a connection without an answer counts as new.
+    youth: Duration,
     shared: Arc<Shared>,
 }
 
@@ -75,6 +78,7 @@ struct Held {
 struct Entry {
     holder: Holder,
     rank: Rank,
+    began: Instant,
     close: Arc<Notify>,
 }
 
@@ -97,9 +101,10 @@ pub(super) struct Place {
 }
 
 impl Connections {
-    /// At most `most` connections, and at most `most_of_client` of one client (0 for no limit).
-    pub(super) fn new(most: usize, most_of_client: usize) -> Self {
-        Self { most, most_of_client, shared: Arc::default() }
+    /// At most `most` connections, and at most `most_of_client` of one client (0 for no limit). A connection is new for
+    /// `youth`.
+    pub(super) fn new(most: usize, most_of_client: usize, youth: Duration) -> Self {
+        Self { most, most_of_client, youth, shared: Arc::default() }
     }
 
     /// A place for a new connection, if need be that of another one.
@@ -109,15 +114,15 @@ impl Connections {
     /// [`NoPlace`], where no other connection may be closed for it.
     pub(super) fn enter(&self, holder: Holder) -> Result<Place, NoPlace> {
         let mut table = self.shared.table.lock();
-        table.make_room_for(holder, self.most_of(holder), None)?;
+        table.make_room_for(holder, self.most_of(holder), None, self.youth)?;
         if table.entries.len() >= self.most {
-            let first = table.closable.first().copied().ok_or(NoPlace::Full)?;
+            let first = table.first_of(&table.closable, None, self.youth).ok_or(NoPlace::Full)?;
             table.close(first, "full");
         }
         let id = table.next_event();
         let rank = Rank { answered: false, since: id, id };
         let close = Arc::new(Notify::new());
-        table.entries.insert(id, Entry { holder, rank, close: close.clone() });
+        table.entries.insert(id, Entry { holder, rank, began: Instant::now(), close: close.clone() });
         table.count(holder);
         table.may_close(holder, rank);
         Ok(Place { id, connections: self.clone(), close })
@@ -145,14 +150,32 @@ impl Table {
     }
 
     /// Sees to it that a holder can have one connection more, other than `but`.
-    fn make_room_for(&mut self, holder: Holder, most: usize, but: Option<u64>) -> Result<(), NoPlace> {
+    fn make_room_for(
+        &mut self,
+        holder: Holder,
+        most: usize,
+        but: Option<u64>,
+        youth: Duration,
+    ) -> Result<(), NoPlace> {
         let Some(held) = self.holders.get(&holder) else { return Ok(()) };
         if most == 0 || held.connections < most {
             return Ok(());
         }
-        let first = held.closable.iter().find(|rank| Some(rank.id) != but).copied();
+        let first = self.first_of(&held.closable, but, youth);
         self.close(first.ok_or(NoPlace::FullForHolder)?, "client");
         Ok(())
+    }
+
+    /// The connection that is closed first, other than `but`.
+    fn first_of(&self, closable: &BTreeSet<Rank>, but: Option<u64>, youth: Duration) -> Option<Rank> {
+        let first = closable.iter().find(|rank| Some(rank.id) != but)?;
+        let is_new = self.entries.get(&first.id).is_some_and(|entry| entry.began.elapsed() < youth);
+        if first.answered || !is_new {
+            return Some(*first);
+        }
+        let resting = Rank { answered: true, since: 0, id: 0 };
+        let resting = closable.range(resting..).find(|rank| Some(rank.id) != but);
+        Some(*resting.unwrap_or(first))
     }
 
     fn count(&mut self, holder: Holder) {
@@ -215,7 +238,12 @@ impl Place {
         if before == holder {
             return Ok(());
         }
-        table.make_room_for(holder, self.connections.most_of(holder), Some(self.id))?;
+        table.make_room_for(
+            holder,
+            self.connections.most_of(holder),
+            Some(self.id),
+            self.connections.youth,
+        )?;
         let closable = table.must_stay(before, rank);
         table.uncount(before);
         table.count(holder);
@@ -283,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_oldest_without_an_answer_goes_first_and_then_the_one_that_rests_longest() {
-        let connections = Connections::new(4, 0);
+        let connections = Connections::new(4, 0, Duration::ZERO);
         let places: Vec<_> = (1..=4).map(|number| connections.enter(client(number)).unwrap()).collect();
         for index in [3, 1] {
             places[index].works();
@@ -305,9 +333,28 @@ mod tests {
         assert!(table.entries.is_empty() && table.closable.is_empty() && table.holders.is_empty());
     }
 
+    /// Beside many connections that rest after an answer, newcomers must not push each other out before they are heard.
+    #[test]
+    fn a_new_connection_is_not_closed_before_one_that_rests() {
+        let connections = Connections::new(3, 0, Duration::from_secs(3600));
+        let resting: Vec<_> = (1..=3).map(|number| connections.enter(client(number)).unwrap()).collect();
+        for place in &resting {
+            place.works();
+            place.rests();
+        }
+        let mut new = Vec::new();
+        for expected in 0..3 {
+            new.push(connections.enter(client(9)).unwrap());
+            assert_eq!(closed(&resting), [expected]);
+            assert_eq!(closed(&new), [0usize; 0]);
+        }
+        let _fourth = connections.enter(client(9)).unwrap();
+        assert_eq!(closed(&new), [0]);
+    }
+
     #[test]
     fn one_client_closes_its_own_connections_and_nobody_else_s() {
-        let connections = Connections::new(100, 2);
+        let connections = Connections::new(100, 2, Duration::ZERO);
         let other = [connections.enter(client(2)).unwrap()];
         let places: Vec<_> = (0..5).map(|_| connections.enter(client(1)).unwrap()).collect();
         assert_eq!(closed(&places), [0, 1, 2]);
@@ -323,7 +370,7 @@ mod tests {
 
     #[test]
     fn keys_have_more_places_and_proxies_have_no_limit() {
-        let connections = Connections::new(10_000, 2);
+        let connections = Connections::new(10_000, 2, Duration::ZERO);
         let key = Holder::Key([7; 32]);
         let places: Vec<_> = (0..=MOST_OF_A_KEY)
             .map(|_| {
@@ -353,7 +400,7 @@ mod tests {
         /// Whatever happens, counts and orders agree with the entries, and no limit is passed.
         #[test]
         fn counts_agree(steps in proptest::collection::vec((0u8..6, 0usize..8, 0u8..3), 1..200)) {
-            let connections = Connections::new(6, 3);
+            let connections = Connections::new(6, 3, Duration::from_nanos(200));
             let mut places: Vec<Place> = Vec::new();
             for (step, index, number) in steps {
                 let place = places.get(index);

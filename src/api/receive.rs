@@ -413,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_slower_than_the_floor_ends() {
-        let connections = Connections::new(1, 0);
+        let connections = Connections::new(1, 0, Duration::ZERO);
         let place = Arc::new(connections.enter(Holder::Proxy).unwrap());
         let budget = Budget::new(1 << 20);
         // Bytes in each 50 ms, and whether so many are enough after a patience of 200 ms.
@@ -439,7 +439,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_handler_leaves_is_read_up_to_a_bound() {
-        let connections = Connections::new(1, 0);
+        let connections = Connections::new(1, 0, Duration::ZERO);
         let place = Arc::new(connections.enter(Holder::Proxy).unwrap());
         for (most, left) in [(10_000, 0), (2_500, 7)] {
             let (sender, receiver) = tokio::sync::mpsc::channel(10);

@@ -50,6 +50,9 @@ const SEND_BUFFER: u32 = 128 * 1024;
 /// see why it is refused.
 const DRAINED: usize = 16;
 
+/// The part of the time for a head during which a connection without an answer counts as new.
+const NEW: u32 = 10;
+
 /// Connections that are being told that their client has too many.
 const MOST_REFUSALS: usize = 64;
 
@@ -117,7 +120,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// answered, sockets are closed with a code, and what has not finished in time is cut.
 pub async fn serve(listener: TcpListener, router: Router, settings: ServeSettings, stop: Stop) {
     let settings = Arc::new(settings);
-    let counted = Connections::new(settings.max_connections, settings.max_connections_per_address);
+    let youth = settings.header_timeout / NEW;
+    let counted = Connections::new(settings.max_connections, settings.max_connections_per_address, youth);
     let refusals = Arc::new(Semaphore::new(MOST_REFUSALS));
     let mut connections = JoinSet::new();
     let accepted = async {

@@ -109,6 +109,8 @@ async fn main() -> Result<()> {
 /// One way from so many addresses: a line of the table.
 async fn run(options: &Options, way: Way, addresses: u32) -> Result<String> {
     let node = options.node.start()?.context("there is no bitcoind: set BITCOIND, or put it on the PATH")?;
+    // A node without a block of its own says that it still downloads the chain.
+    let mut purse = Purse::fund(&*node, 1)?;
     let most = options.connections.saturating_mul(2).to_string();
     let mut settings = vec![("RUST_LOG", "warn")];
     if options.unlimited {
@@ -120,8 +122,10 @@ async fn run(options: &Options, way: Way, addresses: u32) -> Result<String> {
         ]);
     }
     let daemon = Daemon::start(&beside_this_program("jppd")?, &*node, &settings).await?;
-    let invoice = invoice(&daemon, &*node, if way == Way::Socket { options.payments } else { 0 }).await?;
-    let honest = if way == Way::Socket { self::invoice(&daemon, &*node, 0).await? } else { invoice.clone() };
+    let honest = invoice(&daemon, &*node, &mut purse, 0).await?;
+    let payments = if way == Way::Socket { options.payments } else { 0 };
+    let invoice =
+        if payments > 0 { invoice(&daemon, &*node, &mut purse, payments).await? } else { honest.clone() };
     let port = daemon.url().rsplit(':').next().context("a port")?.parse()?;
     let attack = Arc::new(Attack {
         server: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
@@ -167,13 +171,12 @@ async fn run(options: &Options, way: Way, addresses: u32) -> Result<String> {
 }
 
 /// An open invoice, with so many payments of the smallest amount.
-async fn invoice(daemon: &Daemon, node: &dyn Node, payments: u32) -> Result<String> {
-    let address = Wallet::from_seed(7)?.new_address()?;
+async fn invoice(daemon: &Daemon, node: &dyn Node, purse: &mut Purse, payments: u32) -> Result<String> {
+    let address = Wallet::from_seed(7 + u64::from(payments))?.new_address()?;
     let body = json!({"outputs": [{"address": address, "amount": 1_000_000_000 + u64::from(payments)}]});
     let created = daemon.api().post("/jpp/invoices/", &body).await?.expect(201)?;
     let id = created["payment_id"].as_str().context("a payment_id")?.to_owned();
     if payments > 0 {
-        let mut purse = Purse::fund(node, 1)?;
         for transaction in purse.wallet.split(usize::try_from(payments)?, 10_000, PayOptions::default())? {
             node.send(&consensus::serialize(&transaction))?;
         }

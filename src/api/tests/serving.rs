@@ -175,7 +175,13 @@ async fn from(server: &Server, address: &str) -> TcpStream {
 
 #[tokio::test]
 async fn a_connection_too_many_takes_the_place_of_one_that_does_nothing() {
-    let server = Setup::new().with_limits(|limits| limits.max_connections = 3).start().await;
+    let server = Setup::new()
+        .with_limits(|limits| {
+            limits.max_connections = 3;
+            limits.header_timeout = Duration::from_secs(5);
+        })
+        .start()
+        .await;
     let mut answered = server.connect().await;
     let mut silent = server.connect().await;
     let mut half = server.connect().await;
@@ -183,6 +189,8 @@ async fn a_connection_too_many_takes_the_place_of_one_that_does_nothing() {
         stream.write_all(REQUEST).await.unwrap();
         assert_eq!(answer(stream).await.status, 200);
     }
+    // A tenth of the head's time is what a new connection has.
+    sleep(Duration::from_millis(600)).await;
     let mut fourth = server.connect().await;
     fourth.write_all(REQUEST).await.unwrap();
     assert_eq!(answer(&mut fourth).await.status, 200);
