@@ -240,7 +240,7 @@ on_every_node!(an_invoice_expires_and_can_be_paid_late, async |node| {
         shop.create(&json!({"outputs": [{"address": address, "amount": 1_000}], "expires_in": 1})).await?;
     let id = id(&invoice)?;
     shop.until(&id, "expired").await?;
-    // What has to come is a time: the end of the grace.
+    // Only time ends the grace for submissions, so the test waits for it: 1 s.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let transaction = shop.payer.sign(&address, 1_000)?;
     let answer = shop.pay(&id, &raw_hex(&transaction)).await?;
@@ -454,7 +454,7 @@ on_every_node!(an_address_of_anyone_becomes_the_first_merchants, async |node| {
     let ask = |satoshis: u64| json!({"outputs": [{"address": address, "amount": satoshis}]});
     let with = |key: &str| shop.daemon.api().with("authorization", key);
 
-    // Somebody without a key was first.
+    // A client without a key asks for the address first.
     let rival = id(&shop.create(&ask(7_000)).await?)?;
     let own = with(&first).post("/jpp/invoices/", &ask(7_000)).await?.expect(201)?;
     ensure!(own["shared"] == false, "{own}");
@@ -463,7 +463,7 @@ on_every_node!(an_address_of_anyone_becomes_the_first_merchants, async |node| {
     ensure!(shop.get(&rival).await?["status"] == "pending");
     shop.daemon.api().post("/jpp/invoices/", &ask(7_000)).await?.expect(400)?;
     with(&second).post("/jpp/invoices/", &ask(7_000)).await?.expect(400)?;
-    // What a wallet submits for the invoice of that somebody pays it.
+    // A payment that a wallet submits for the invoice without a key pays that invoice.
     let transaction = shop.payer.sign(&address, 7_000)?;
     let paid = shop.pay(&rival, &raw_hex(&transaction)).await?.expect(200)?;
     ensure!(paid["status"] == "paid" && paid["amount_paid"] == 7_000, "{paid}");

@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 const MAKEFILE: &str = "stage-first:\n\t@echo first\nstage-second:\n\t@cat told; exit 3\n\
                         stage-third:\n\t@echo 'skipped: the third: no reason' >&2\n";
 
-/// What cargo and the test runner print, with a test that ends amid the line of another.
+/// Output of cargo and the test runner, in which one test's line is broken by the reason why a check was skipped.
 const TOLD: &str = "     Running unittests src/lib.rs (target/debug/deps/jppd-0123)
 
 running 3 tests

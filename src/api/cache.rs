@@ -5,7 +5,7 @@ use std::hash::Hash;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-/// What costs more to make than to keep, by its key. Values are cheap to clone: their bytes are shared.
+/// Cache of values that cost more to make than to keep, by key. Values are cheap to clone: their bytes are shared.
 #[derive(Debug)]
 pub(super) struct Cache<K: Hash + Eq, V> {
     most_bytes: usize,

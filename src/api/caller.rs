@@ -1,4 +1,4 @@
-//! Who sends a request: the client's address, behind a trusted proxy too, and the API key if there is a valid one.
+//! The sender of a request: the client's address, behind a trusted proxy too, and the API key if it sends a valid one.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::node::Asker;
 
-/// Who sends a request.
+/// Sender of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
     /// The client's address.
@@ -34,12 +34,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Whom what the caller takes counts for: the holder of its key, or else its address.
+    /// Holder whose limits the caller's requests count against: its API key, or its address if it has no key.
     pub(super) fn holder(self) -> Holder {
         self.key.map_or_else(|| self.client(), Holder::Key)
     }
 
-    /// The same for what needs no key: its address.
+    /// Holder whose limits requests that need no key count against: the client's address.
     pub(super) fn client(self) -> Holder {
         Holder::Client(subscriber(self.address))
     }
@@ -65,7 +65,7 @@ impl Caller {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crowded;
 
-/// What is needed to find out who a caller is.
+/// Settings that identify a caller: the trusted proxies, and the lookup of API keys.
 #[derive(Clone)]
 pub(super) struct Identification {
     /// The proxies whose word counts.

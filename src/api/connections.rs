@@ -1,4 +1,4 @@
-//! Which connections are kept when there are too many of them.
+//! Limits on connections, and the choice of the connection that is closed when a limit is reached.
 //!
 //! A connection costs a file descriptor and some memory whether or not a request ever comes on it, so a client could
 //! shut everybody else out by opening many. Connections are therefore counted, all together and by [`Holder`]. When a
@@ -23,7 +23,7 @@ use super::auth::KeyDigest;
 /// Connections of one API key, unless a client without a key may have more. A shop's servers hold many.
 pub(super) const MOST_OF_A_KEY: usize = 1000;
 
-/// Whom a connection counts for.
+/// Proxy, client or API key whose limit a connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     /// A trusted proxy between two requests: such connections have no limit of their own.
@@ -303,7 +303,7 @@ mod tests {
         Holder::Client(IpAddr::from([192, 0, 2, number]))
     }
 
-    /// Which of the places are closed.
+    /// Indexes of the closed places.
     fn closed(places: &[Place]) -> Vec<usize> {
         let closed = places.iter().enumerate().filter(|(_, place)| place.closed().now_or_never().is_some());
         closed.map(|(index, _)| index).collect()

@@ -1,5 +1,5 @@
-//! What stands around every request: its id, who sends it, its time limit, the common headers, the log, the meters, and
-//! the answers to heads that are ambiguous and to what must never happen.
+//! Middleware around every request: the request id, the identification of the caller, the time limit, the common
+//! headers, the log, the meters, and the answers to ambiguous heads and to panics.
 //!
 //! The log says who asked for what and how it went, at level debug; never a body, a query or a key.
 

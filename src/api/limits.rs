@@ -1,4 +1,4 @@
-//! What one client, and all of them together, may take.
+//! Limits on requests and sockets: of one client, and of all clients together.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What the operator sees, on a listener of its own: `/healthz` (and `/livez`, its newer name), `/readyz`, `/metrics`.
+//! The operator's interface, on its own listener: `/healthz` (and `/livez`, its newer name), `/readyz`, `/metrics`.
 //!
 //! Being alive and being ready are two questions. A supervisor restarts what is not alive, and nothing that makes this
 //! program not ready is mended by a restart; so `/healthz` knows nothing of the node and the disk. `/readyz` says whether a

@@ -17,7 +17,7 @@ use super::cache::Cache;
 /// How many bytes of codes are kept: some 500 codes as SVG, or 5,000 as PNG.
 const MOST_KEPT: usize = 8 << 20;
 
-/// What an entry of the cache takes beside the image and its text, in bytes.
+/// Bytes that a cache entry takes in addition to its image and its text.
 const ENTRY: usize = 128;
 
 /// The white around a code, in modules: without it scanners don't find the code (ISO/IEC 18004).
@@ -215,7 +215,7 @@ mod tests {
         drop(turn);
         assert!(codes.of(Form::Png, text(2)).await.is_ok());
         assert_eq!(drawn(), 5);
-        // What cannot be drawn is told, and holds nobody up.
+        // A text that is too long returns an error, and the next caller gets its code.
         assert_eq!(codes.of(Form::Svg, "u".repeat(3000)).await, Err(NoCode::TooLong(TooLong)));
         assert!(codes.of(Form::Svg, text(3)).await.is_ok());
     }

@@ -52,13 +52,13 @@ impl Arrival {
 /// A body that was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadBody {
-    /// It is larger than this many bytes: the client's fault.
+    /// The body is larger than this many bytes: the client's fault.
     #[error("the body has more than {0} bytes")]
     TooLarge(usize),
-    /// It broke off: the client's fault, or its line's.
+    /// The body broke off: the fault of the client or of its network.
     #[error("the body broke off")]
     BrokenOff,
-    /// It came too slowly: the client's fault, or its line's.
+    /// The body came too slowly: the fault of the client or of its network.
     #[error("the body did not arrive in time")]
     TooSlow,
     /// All bodies together are too large at the moment: nobody's fault.
@@ -79,7 +79,7 @@ pub(super) async fn receive(
 ) -> Result<Bytes, BadBody> {
     let collected = collect(&mut body, limit, budget).await;
     if matches!(collected, Err(BadBody::TooLarge(_) | BadBody::NoRoom)) {
-        // What remains is read by `Inbound`, which also sees to it that it has an end.
+        // `Inbound` reads the rest of the body, up to a limit of bytes and of time.
         drop(body);
     }
     if collected.as_ref().err() != Some(&BadBody::TooSlow) {
@@ -385,7 +385,7 @@ mod tests {
         drop((first, second, third));
         let arrived = (older.await.unwrap().unwrap(), newest.await.unwrap().unwrap());
         assert_eq!((arrived.0.len(), arrived.1.len()), (400, 400));
-        // What has arrived is not given up: there is no room beside it.
+        // The budget never gives up a body that has arrived, so a new body finds no room beside it.
         let (_fourth, task) = start(400);
         assert_eq!(task.await.unwrap(), Err(BadBody::NoRoom));
         // A part of a body keeps its share.

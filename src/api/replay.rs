@@ -27,7 +27,7 @@ use crate::{
 /// How many bytes of encoded events are kept.
 const MOST_KEPT: usize = 16 << 20;
 
-/// What an entry of the cache takes beside the text, in bytes.
+/// Bytes that a cache entry takes in addition to its text.
 const ENTRY: usize = 128;
 
 /// How many invoices are remembered with the number of their last `payment_received`.

@@ -183,7 +183,7 @@ async fn place(counted: &Connections, peer: SocketAddr, trusted: &TrustedProxies
     }
 }
 
-/// Whom a connection counts for while it has no request.
+/// Holder whose limit a connection counts against while it has no request.
 fn holder(peer: SocketAddr, trusted: &TrustedProxies) -> Holder {
     if trusted.trust(peer.ip()) { Holder::Proxy } else { Holder::Client(subscriber(peer.ip())) }
 }
@@ -192,7 +192,8 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     metrics::counter!("jppd_http_connections_refused_total").increment(1);
     stream.write_all(REFUSAL).await?;
     stream.shutdown().await?;
-    // What was sent already is read, or the system would take the answer back.
+    // Bytes that the client has already sent are read: a close with unread bytes would reset the connection, and the
+    // client could lose the answer.
     let mut buffer = [0; 4096];
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
@@ -277,7 +278,7 @@ async fn answered(
         Err(never) => match never {},
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // What follows on a connection that was given to a socket is no head.
+        // Bytes that follow the upgrade belong to the WebSocket, not to a head.
         course.upgraded();
         return Ok(answer);
     }

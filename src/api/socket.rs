@@ -124,7 +124,7 @@ async fn connect<S: View + Send + Sync + 'static>(
     }))
 }
 
-/// Which events a socket sends.
+/// Kinds of events that a socket sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinds {
     /// `payment_received` alone, and no `hello`: the messages of the original.

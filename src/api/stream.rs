@@ -32,7 +32,7 @@ pub(super) fn longest(bytes: u64) -> Duration {
     Duration::from_millis(bytes.saturating_mul(1000).div_euclid(FLOOR))
 }
 
-/// What the bytes of a connection are part of: a head, a request that is being answered, or a WebSocket.
+/// State of a connection: its bytes belong to a head, to a request that is being answered, or to a WebSocket.
 #[derive(Debug, Default)]
 pub(super) struct Course {
     answering: AtomicBool,

@@ -95,7 +95,7 @@ impl fmt::Display for Finding {
 pub struct Earlier {
     /// The output.
     pub outpoint: OutPoint,
-    /// What it carries, in satoshis.
+    /// Value of the output, in satoshis.
     pub satoshis: u64,
     /// The height of its block.
     pub height: u32,

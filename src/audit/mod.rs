@@ -13,8 +13,8 @@
 //! ([`Sightings`](crate::engine::Sightings)) and can tell; an audit from outside the daemon cannot, calls such an output
 //! unaccounted for, and leaves the judgement to a person.
 //!
-//! What is certainly older than every invoice that asks for its script is no finding. It is told all the same ([`Earlier`]):
-//! somebody may wait for a payment that came before its invoice.
+//! An output that is certainly older than every invoice that asks for its script is no finding. The report still lists
+//! it ([`Earlier`]): a merchant or a payer may be waiting for a payment that came before its invoice.
 //!
 //! # What stands still
 //!

@@ -40,7 +40,7 @@ pub enum Command {
     Keys(Keys),
 }
 
-/// What to do with the owner of an address.
+/// Commands about the owner of an address.
 #[derive(Debug, Subcommand)]
 pub enum Scripts {
     /// Tell who owns an address, since when, and whether it is released; the daemon may run meanwhile. Exits with 1 if no
@@ -51,7 +51,7 @@ pub enum Scripts {
     Release(ScriptCommand),
 }
 
-/// Which address.
+/// The address that a command is about.
 #[derive(Args, Debug)]
 pub struct ScriptCommand {
     /// The address, as an invoice asks for it
@@ -61,7 +61,7 @@ pub struct ScriptCommand {
     pub config: ConfigFile,
 }
 
-/// What to do with the store.
+/// Commands about the store.
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
     /// Tell what a repair of a damaged store would lose, and repair it if that is accepted; the daemon must not run.

@@ -42,7 +42,7 @@ pub fn report(config: &Config) -> Result<Report> {
     })
 }
 
-/// What is printed of a report: the findings and the earlier outputs, a line each, and what was looked at.
+/// Printed texts of a report: one line for each finding and each earlier output, and one line with the totals.
 pub fn shown(report: &Report) -> (String, String) {
     let Report { invoices, scripts, payments, findings, earlier, earlier_total } = report;
     let mut found: String = findings.iter().map(|finding| format!("{finding}\n")).collect();

@@ -51,7 +51,7 @@ fn look(folder: &std::path::Path, min_free: u64, low: &AtomicBool) {
             metrics::gauge!("jppd_store_free_bytes").set(free as f64);
             low.store(free < min_free, Ordering::Relaxed);
         }
-        // What could not be looked at stays as it was: a disk that fails is told by its writes.
+        // The flag keeps its value when the free room cannot be read: failed writes report a failed disk.
         Err(error) => tracing::debug!(%error, "the free room of the disk cannot be read"),
     }
 }

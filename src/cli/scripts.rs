@@ -86,7 +86,7 @@ impl Owned {
         self.record.is_some()
     }
 
-    /// What is printed of it.
+    /// Printed text about the address and its owner.
     pub fn shown(&self) -> String {
         let Some(ScriptRecord { merchant, since, released, taken, .. }) = &self.record else {
             return format!("{}: no invoice ever asked for it\n", self.address);

@@ -9,7 +9,7 @@ use crate::{
     store::{Examination, Loss, Store, StoreOptions},
 };
 
-/// What a repair would give up; `None` where the daemon opens the store as it is.
+/// Finds the data that a repair would lose; `None` if the daemon can open the store as it is.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn repair(config: &Config, loss: &Loss) -> Result<PathBuf> {
         .with_context(|| format!("the store in {} could not be repaired", path.display()))
 }
 
-/// What is printed of a loss, before anything is done.
+/// Text about a loss that is printed before the repair.
 pub fn shown(loss: &Loss) -> String {
     let Loss { why, readable, committed, until, event, .. } = loss;
     let lost = match committed {

@@ -11,13 +11,13 @@ use crate::{
 
 /// Where times come from.
 pub trait Clock: Send + Sync + 'static {
-    /// What the wall clock shows. Somebody may have set it wrong, and may set it at any time.
+    /// Time of the wall clock. It can be wrong, and an administrator can set it at any time.
     fn wall(&self) -> Timestamp;
 
     /// The time since some fixed moment. It advances while the machine sleeps, and nobody can set it.
     fn running(&self) -> Duration;
 
-    /// What the node's clock shows; `None` as long as it was not measured.
+    /// Time of the node's clock; `None` until it has been measured.
     fn node(&self) -> Option<NodeTime> {
         None
     }
@@ -86,7 +86,7 @@ const BEHIND: Duration = Duration::from_secs(60);
 pub struct Timeline {
     /// The last input before this process began.
     last: Meta,
-    /// What the wall clock showed at the last input.
+    /// Time of the wall clock at the last input.
     last_wall: Timestamp,
     /// [`Clock::running`] when this process began.
     began: Duration,
@@ -197,7 +197,7 @@ mod tests {
         Timestamp::from_secs(1_800_000_000)
     }
 
-    /// What the last input of a run left, its node's clock 90 s behind.
+    /// Record of the last input of a run, with the node's clock 90 s behind the wall clock.
     fn last() -> Meta {
         Meta {
             now: Elapsed::from_millis(wall().millis()),
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// What the node's clock shows when so much time has passed since.
+    /// Time of the node's clock when so much time has passed since the last input.
     fn node(after: Duration) -> Option<NodeTime> {
         last().node.map(|node| node.after(after))
     }

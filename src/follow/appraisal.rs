@@ -50,19 +50,20 @@ impl Appraisal {
     }
 }
 
-/// What the node's score is needed for.
+/// Whether the node's score of a transaction is needed.
 enum Need {
-    /// It is not needed, and will not be before the next block.
+    /// No score is needed before the next block.
     No,
-    /// It is not needed yet: the transaction pays no invoice, and its merchant may still say which it is for; or a part of one,
-    /// and may yet be among what settles it.
+    /// No score is needed yet. Either the transaction pays no invoice, and a merchant may still say which invoice it is
+    /// for; or it pays a part of an invoice, and may later be among the transactions that settle it.
     NotYet,
-    /// It is told of an invoice that the transaction settles, or held back by one that asks for a score.
+    /// The score is needed: the transaction settles an invoice, which shows the score, or an invoice that asks for a
+    /// score holds the payment.
     Yes,
 }
 
-/// What the score of a transaction is needed for. Not for dust that settles nothing: the node holds up everything else for as
-/// long as it computes one.
+/// Whether the score of a transaction is needed. Dust that settles nothing needs no score: the node delays all other
+/// work while it computes one.
 fn need<V: View>(txid: Txid, view: &V) -> Result<Need, ReadError> {
     let credits = ledger::tracked(view, txid)?.map(|(_, credits)| credits).unwrap_or_default();
     let mut need = if credits.is_empty() { Need::NotYet } else { Need::No };

@@ -470,8 +470,8 @@ async fn rest(pause: Duration, watchful: Duration, wake: &Notify, watches: impl 
     }
 }
 
-/// What is told of a pass that came to nothing. What is wrong with this program or with the chain is not called a node that
-/// is away.
+/// Reason that a failed pass gives, if any. A fault of this program or of the chain is not reported as an unreachable
+/// node.
 fn reason_of(error: &FollowError) -> Option<Reason> {
     match error {
         FollowError::Node(error) => match error {

@@ -1,4 +1,4 @@
-//! What is known of the node right now: the reasons not to be ready, and those to be ready with less.
+//! The current state of the node: the reasons that make this program not ready, and those that degrade it.
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
@@ -13,8 +13,8 @@ const LONGEST_BLIND: Duration = Duration::from_secs(60);
 /// Asked for its reason each time that anybody wants to know. It must not wait for anything.
 type Source = Box<dyn Fn() -> Option<Reason> + Send + Sync>;
 
-/// What is known of the node right now. The follower writes it, other rooms add a [source](Health::add_source), everybody
-/// may ask. Cheap to clone.
+/// The current state of the node. The follower writes it, other modules add a [source](Health::add_source), and every
+/// module can read it. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Health {
     inner: Arc<RwLock<Inner>>,

@@ -400,7 +400,7 @@ impl Pass {
             let Some(credit) = Reads::<Credits>::get(view, &outpoint)? else { continue };
             let record = Reads::<Invoices>::get(view, &credit.invoice)?;
             let asked = record.and_then(|record| record.invoice.zero_conf);
-            // What a clock says of the time in which this process did not run proves nothing.
+            // Only time in which this process ran counts: for any other time there is only a clock, which can be wrong.
             let watched = self.watched.watched(held_since(&credit));
             let met = asked.is_some_and(|asked| asked.is_met_by(&credit, watched));
             if met && self.mempool.contains(&outpoint.txid) {

@@ -169,7 +169,7 @@ reasons! {
          store.min_free";
     /// Something went wrong that is a bug of this program, not the node's fault.
     InternalError {
-        /// What.
+        /// Text of the error.
         what: String,
     } = "internal_error", Blocking,
         "an error of jppd itself, not of the node: {what}; report it with the log, and update jppd";

@@ -31,7 +31,7 @@ pub struct Surveyed {
     pub reasons: BTreeSet<Reason>,
     /// The least fee rate that the node relays (`relayfee`). One that is beyond all reason is the highest there is.
     pub relay_fee: FeeRate,
-    /// What the node says of the time.
+    /// Evidence of the current time from the node's answers.
     pub time: TimeEvidence,
 }
 
@@ -104,7 +104,7 @@ impl Survey {
         Surveyed { ours, reasons, relay_fee, time }
     }
 
-    /// What is wrong with a topic, as far as the node's own list tells.
+    /// Fault of a topic, according to the node's list of published topics; `None` if it has no fault.
     fn heard(&self, topic: Topic, configured: &str) -> Option<Reason> {
         let topic = topic.name();
         let mut addresses = self.published.iter().filter(|published| published.topic == topic).peekable();

@@ -23,7 +23,7 @@ const TEST_SLACK: Duration = Duration::from_secs(2 * 3600);
 /// From so many peers on, the node tells how far they are off.
 const PEERS_THAT_TELL: u32 = 5;
 
-/// What the node said of the time in a survey.
+/// Evidence of the current time from the node's answers to a survey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeEvidence {
     /// Whether the network finds blocks by itself.
@@ -41,7 +41,7 @@ pub struct TimeEvidence {
 }
 
 impl TimeEvidence {
-    /// What these answers say, with the time of the node's tip, in seconds since 1970.
+    /// Takes the evidence from the node's answers and from the time of its tip, in seconds since 1970.
     pub fn new(mines_by_itself: bool, chain: &ChainInfo, tip_s: u64, network: &NetworkInfo) -> Self {
         let tells = network.connections >= PEERS_THAT_TELL || network.time_offset_s != 0;
         let warns = |text: &str| text.contains("date and time");

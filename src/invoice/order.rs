@@ -16,7 +16,8 @@ pub struct Order(pub u64);
 pub enum Sighting {
     /// It came to us after everything up to this position was on disk.
     Order(Order),
-    /// It was in the mempool when we started; the node's own time for its entry, whole seconds since 1970.
+    /// The transaction was in the mempool when this program started. The number is the node's time of its entry, in
+    /// whole seconds since 1970.
     MempoolTime(u64),
     /// It was first met in a block whose first part was applied at this position.
     Block(Order),
@@ -25,12 +26,12 @@ pub enum Sighting {
 /// Whether a transaction came after a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
-    /// It came after, and may pay.
+    /// The transaction came after the registration, and may pay the invoice.
     Younger,
     /// The node's clock alone tells, and says that the transaction came a little before: if somebody set that clock
     /// back since the registration, the transaction came after. It pays nothing by itself, and a merchant is told.
     Doubtful,
-    /// It came before.
+    /// The transaction came before the registration.
     Older,
 }
 
@@ -49,7 +50,7 @@ pub struct FirstSeen {
     /// When it was there, in elapsed time, which decides whether a payment is late: now, less the age that the node
     /// or its block gives it.
     pub at: Elapsed,
-    /// The same moment as it is shown.
+    /// Time of that moment by the wall clock, for display.
     pub shown: Timestamp,
 }
 

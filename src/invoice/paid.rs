@@ -1,4 +1,4 @@
-//! What an invoice has been paid: a small record that follows from its credits, and is kept beside them.
+//! The payment record of an invoice: it is small, is computed from the invoice's credits, and is kept beside them.
 //!
 //! An invoice can have thousands of credits: anybody can send dust to its script. Its standing is needed with every
 //! read and every further credit, so it is kept, and changed by what changes of one credit ([`Paid::change`]). Where one
@@ -16,7 +16,7 @@ pub const MOST_NAMED: usize = 100;
 /// Confirmations are counted up to this number.
 const MOST_CONFIRMATIONS: u32 = 100;
 
-/// What an invoice has been paid.
+/// Payment record of an invoice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paid {
     /// The number of its credits, in whatever state.
@@ -25,9 +25,10 @@ pub struct Paid {
     pub there: u64,
     /// Whether one of its credits could have been another invoice's.
     pub ambiguous: bool,
-    /// What those that count bring to each required output. Surplus tokens are summed before the output is satisfied, too.
+    /// Sums of the credits that count, for each required output. Surplus tokens are summed before the output is
+    /// satisfied, too.
     pub counted: Vec<OutputStanding>,
-    /// The same, where those that are held count too.
+    /// Sums of the credits that count or are held, for each required output.
     pub with_held: Vec<OutputStanding>,
     /// The credits that settle it, or will once there are enough.
     pub settling: Settling,
@@ -355,7 +356,7 @@ mod tests {
         }
     }
 
-    /// What a stranger sends to an invoice that is paid is followed, and so are the blocks with it.
+    /// Dust to a paid invoice changes the record without a new sum, and so does the block that confirms the dust.
     #[test]
     fn dust_is_never_summed_anew() {
         let invoice = invoice(&[(1000, false)]);

@@ -159,7 +159,7 @@ pub struct Invoice {
     pub expires: Timestamp,
     /// The last moment to pay, in elapsed time: this is what is judged.
     pub deadline: Elapsed,
-    /// What the node's clock showed when it was registered, if that was known.
+    /// Time of the node's clock when the invoice was registered; `None` if that time was not known.
     pub node_time: Option<NodeTime>,
     /// The least fee rate of a submitted transaction.
     pub fee_rate: FeeRate,

@@ -88,9 +88,9 @@ clocks! {
 pub struct Reading {
     /// Elapsed time.
     pub elapsed: Elapsed,
-    /// What the wall clock shows.
+    /// Time of the wall clock.
     pub wall: Timestamp,
-    /// What the node's clock shows; `None` as long as it was not measured.
+    /// Time of the node's clock; `None` as long as that clock was not measured.
     pub node: Option<NodeTime>,
     /// Time that was added without this process having run.
     pub leap: Leap,

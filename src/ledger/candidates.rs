@@ -34,7 +34,8 @@ use crate::{
 /// this many, all asking for the same, attribution is a guess anyway.
 const MOST_CANDIDATES: usize = 1000;
 
-/// The same for all outputs of a transaction together: it bounds the work that one transaction makes.
+/// Largest number of invoices that are looked at in vain for all outputs of one transaction together. The limit bounds
+/// the work that one transaction makes.
 const MOST_LOOKS: usize = 10 * MOST_CANDIDATES;
 
 /// How many are read at first, and up to this many times as many later. Two are enough where each asks for one output.
@@ -91,7 +92,7 @@ impl<'t> Free<'t> {
         self.outputs.iter().map(|(vout, output)| (*vout, *output)).collect()
     }
 
-    /// What asks for exactly an output, in the present era of its script.
+    /// Digest of the request for exactly this output, in the present era of its script.
     fn exactly(&self, output: &Output) -> Ask {
         let era = self.scripts.get(&output.script_hash).map_or(0, |(era, _)| *era);
         Ask::exactly(&output.script_hash, era, output.satoshis, output.token.as_ref())

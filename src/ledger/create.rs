@@ -84,7 +84,7 @@ impl<V: View> Scribe<'_, V> {
         for (index, output) in draft.outputs.iter().enumerate() {
             let hash = output.script_hash();
             let era = match self.get::<Scripts>(&hash)? {
-                // It changes its owner with this creation, and nobody has asked in the new era.
+                // This invoice changes the owner of the script, and no invoice asks for the script in the new era yet.
                 Some(script) if script.merchant != *merchant => continue,
                 Some(script) => script.era(),
                 None => continue,

@@ -56,8 +56,8 @@ pub fn tip_height<V: View>(view: &V) -> Result<Option<u32>, ReadError> {
     Ok(Reads::<Counters>::get(view, &())?.and_then(|meta| meta.tip).map(|(height, _)| height))
 }
 
-/// What an invoice is paid, computed from all of its credits. Its record must say the same, if it says anything
-/// ([`InvoiceRecord::paid`]).
+/// Computes the payment totals of an invoice from all of its credits. If the record of the invoice holds totals
+/// ([`InvoiceRecord::paid`]), both must be equal.
 ///
 /// # Errors
 ///

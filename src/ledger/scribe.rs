@@ -22,8 +22,8 @@ pub(super) struct Scribe<'a, V> {
     changes: Changes,
     /// How many records were read in ranges, and written.
     work: Cell<usize>,
-    /// What invoices are paid by now, where their records do not say it yet; `None` where it must be computed from all
-    /// credits.
+    /// Payment totals of the invoices whose records do not hold the present totals yet; `None` where the totals must be
+    /// computed from all credits of the invoice.
     paid: BTreeMap<InvoiceId, Option<Paid>>,
     begun: Meta,
     pub(super) meta: Meta,
@@ -171,7 +171,7 @@ impl<'a, V: View> Scribe<'a, V> {
         Ok(())
     }
 
-    /// What an invoice is paid by now.
+    /// Returns the present payment totals of an invoice.
     pub(super) fn paid(&self, record: &InvoiceRecord) -> Result<Paid, ReadError> {
         let id = record.invoice.id;
         match self.paid.get(&id).unwrap_or(&record.paid) {
@@ -180,7 +180,7 @@ impl<'a, V: View> Scribe<'a, V> {
         }
     }
 
-    /// What an invoice is paid by now, to be written into its record by the caller.
+    /// Returns the present payment totals of an invoice, and removes them here: the caller writes them into the record.
     pub(super) fn take_paid(&mut self, record: &InvoiceRecord) -> Result<Paid, ReadError> {
         let paid = self.paid(record)?;
         self.paid.remove(&record.invoice.id);
@@ -233,7 +233,7 @@ impl<'a, V: View> Scribe<'a, V> {
         let (id, paid) = (record.invoice.id, self.paid(record)?);
         let credits = self.shown_credits(id, &paid)?;
         let (phase, tip_height) = (record.state.phase, self.tip_height());
-        // What the payer said with the transaction that completed the settlement.
+        // The claim on the transaction that completed the settlement carries the payer's note.
         let claim = match paid.settling.completed {
             Some(completed) => self.get::<Claims>(&(completed.by, id))?,
             None => None,
@@ -301,7 +301,7 @@ where
         if keys.start() > keys.end() {
             return Ok(Vec::new());
         }
-        // What was removed in this input is read over too.
+        // The read also passes over the records that this input removed, so they count as work.
         let removed =
             Holds::<T>::table(&self.changes).range(keys.clone()).filter(|(_, value)| value.is_none());
         self.worked(removed.count());

@@ -138,7 +138,7 @@ impl<V: View> Scribe<'_, V> {
         self.settles_in(&self.paid(&record)?, id, txid)
     }
 
-    /// The same, where it is known what the invoice is paid.
+    /// As [`Self::settles`], for a caller that has the payment totals of the invoice.
     fn settles_in(&self, paid: &Paid, id: InvoiceId, txid: Txid) -> Result<bool, ReadError> {
         let settling = &paid.settling;
         if settling.completed.is_some() && settling.txids.len() < MOST_NAMED {

@@ -195,8 +195,8 @@ pub struct InvoiceRecord {
     pub invoice: Invoice,
     /// What changed since.
     pub state: InvoiceState,
-    /// What it was paid: that of all its credits. `None` in records of programs that summed it anew each time; the first
-    /// change of the invoice fills it in.
+    /// Payment totals over all credits of the invoice. `None` in records of programs that summed the credits anew each
+    /// time; the first change of the invoice fills the totals in.
     pub paid: Option<Paid>,
 }
 
@@ -270,13 +270,13 @@ pub struct ScriptRecord {
     pub merchant: Merchant,
     /// When it was first asked for: what came before is no business of ours.
     pub first: Order,
-    /// What the wall clock showed then.
+    /// Time of the wall clock when the script was first asked for.
     pub since: Timestamp,
     /// Whether the operator released it: the next one who asks becomes its owner.
     pub released: bool,
     /// The inputs with which it got another owner, in order.
     pub taken: Vec<Order>,
-    /// What the node's clock showed then, if that was known.
+    /// Time of the node's clock when the script was first asked for; `None` if that time was not known.
     pub node_time: Option<NodeTime>,
 }
 
@@ -429,9 +429,9 @@ pub struct Meta {
     pub seq: u64,
     /// Elapsed time at the last input: it never runs back.
     pub now: Elapsed,
-    /// What the wall clock showed at the last input; `None` in the record of a program that did not keep it.
+    /// Time of the wall clock at the last input; `None` in the record of a program that did not keep it.
     pub wall: Option<Timestamp>,
-    /// What the node's clock showed at the last input, if that was known.
+    /// Time of the node's clock at the last input; `None` if that time was not known.
     pub node: Option<NodeTime>,
     /// The end of the chain as far as we walked it.
     pub tip: Option<(u32, BlockHash)>,

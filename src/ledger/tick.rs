@@ -19,7 +19,7 @@ const MOST_AT_ONCE: usize = 10_000;
 /// A wall clock that is so far from where the last input and the time since put it was moved by somebody.
 const SLIP: Duration = Duration::from_secs(1);
 
-/// What the chain proves of the time: what cannot be undone is not done for a clock alone.
+/// Proof of the time by the chain. Actions that cannot be undone need this proof: a clock alone is not enough.
 #[derive(Clone, Copy)]
 struct Proven {
     /// The median time past of our tip, if it is known.

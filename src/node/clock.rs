@@ -8,8 +8,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// An answer that took longer than this says too little of the moment at which it was dated.
 const LONGEST_ANSWER: Duration = Duration::from_millis(500);
 
-/// What the node's clock shows, against a clock of ours that nobody sets (`CLOCK_BOOTTIME`). Clones of the pool share
-/// one.
+/// Difference between the node's clock and a clock of ours that cannot be set (`CLOCK_BOOTTIME`). Clones of the pool
+/// share one value.
 ///
 /// A `Date` has whole seconds, so one answer tells the difference of the two clocks to within a second and the time the
 /// answer took. Each further one narrows that, until one disagrees: then the node's clock was set, or has drifted, and
@@ -76,7 +76,7 @@ mod tests {
         assert!(off(&clock) <= 10, "{}", off(&clock));
         clock.note(5, ms(0), ms(501));
         assert!(off(&clock) <= 10, "an answer that took long says nothing");
-        // It is set back by an hour.
+        // The node's clock is set back by an hour.
         clock.note(1_799_996_400, ms(20_000), ms(20_004));
         let off = clock.at(ms(20_002)).unwrap().abs_diff(1_799_996_400_500);
         assert!(off <= 502, "{off}");

@@ -38,8 +38,8 @@ impl Lane {
     }
 }
 
-/// Whose call it is: one number for each client, 0 for the daemon itself. Clients take turns in the lanes of submissions
-/// and verifications, so that one who asks for much makes nobody else wait for all of it.
+/// Client that makes a call: one number for each client, 0 for the daemon itself. Clients take turns in the lanes of
+/// submissions and verifications, so that a client with many calls does not make the others wait for all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Asker(pub u64);
 

@@ -149,7 +149,7 @@ impl Rpc {
         }
     }
 
-    /// What the node's clock shows, in milliseconds since 1970; `None` before its first answer.
+    /// Time of the node's clock, in milliseconds since 1970; `None` before the node's first answer.
     pub fn node_time_ms(&self) -> Option<u64> {
         self.handle.clock.at(running())
     }

@@ -44,7 +44,7 @@ fn settings(url: String, cookie: &Cookie) -> RpcSettings {
     RpcSettings { timeout: PATIENCE, ..RpcSettings::new(url, Auth::Cookie(cookie.path())) }
 }
 
-/// What a server waits at until the test opens it.
+/// Gate at which a server waits until the test opens it.
 #[derive(Default)]
 struct Gate {
     open: Mutex<bool>,
@@ -203,7 +203,7 @@ async fn states_of_the_node_are_told_apart() {
 #[tokio::test]
 async fn a_node_that_hangs_is_a_timeout_and_the_request_is_written_once() {
     let cookie = Cookie::new("a:b");
-    // It hangs for longer than the test lasts, so that only the time-out ends a call.
+    // The server hangs for longer than the test lasts, so that only the time-out ends a call.
     let stub = Stub::start(|_| Answer::Hang(100 * PATIENCE));
     for (number, request) in [send(), Request::BestBlock].into_iter().enumerate() {
         let (stub, cookie, request) = (&stub, &cookie, &request);
@@ -342,7 +342,7 @@ async fn a_broadcast_happens_although_nobody_waits_and_a_read_does_not() {
         begin(pin!(rpc.call(Lane::Submission, request))).await;
     }
     gate.open();
-    // What was queued before it is done or withdrawn when this is answered.
+    // Once this call is answered, the calls that were queued before it are done or withdrawn.
     let Reply::BlockHashAt(_) = rpc.call(Lane::Submission, Request::BlockHashAt(1)).await.unwrap() else {
         panic!("another reply")
     };

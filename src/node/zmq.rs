@@ -4,7 +4,8 @@
 //! [`Signal::Overflow`] takes the place of all that were dropped as soon as there is room again; it stands before
 //! anything that was received later. No reader has to poll for trouble: it is in the stream.
 //!
-//! What waits for the reader is bounded twice: in signals, and in the bytes of their transactions ([`MOST_BYTES`]).
+//! The queue of signals for the reader has two limits: the number of signals, and the bytes of their transactions
+//! ([`MOST_BYTES`]).
 //!
 //! A message is three parts: topic, body, and a number of four bytes. The number belongs to the topic, counts what
 //! the node has published (not what reached us), and begins at 0 when the node starts.
@@ -127,7 +128,7 @@ pub struct ZmqSettings {
     pub capacity: usize,
 }
 
-/// What the thread received, in order.
+/// Signals that the thread received, in order.
 #[derive(Debug)]
 pub struct Signals {
     receiver: mpsc::Receiver<Signal>,
@@ -149,7 +150,7 @@ fn size_of(signal: &Signal) -> usize {
     if let Signal::Transaction { raw } = signal { raw.len() } else { 0 }
 }
 
-/// Which topics have a connection. Cheap to clone.
+/// Connection state of each configured topic. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connections {
     /// Since when each configured topic has none; `None` while it has one.
@@ -226,7 +227,7 @@ impl Subscriber {
         Ok((subscriber, Signals { receiver, held }))
     }
 
-    /// Which topics have a connection.
+    /// Returns the connection state of each configured topic.
     #[must_use]
     pub fn connections(&self) -> Connections {
         self.connections.clone()

@@ -270,7 +270,7 @@ async fn a_topic_without_a_connection_is_missed_after_half_a_minute() {
     assert!(connections.is_missing(Topic::RawTx, lost + Duration::from_secs(30)));
 }
 
-/// Nobody reads, and a lying publisher sends the largest transactions there are.
+/// A false publisher sends transactions of 1,000,000 bytes, and the test reads none until the queue is full.
 #[tokio::test]
 async fn what_waits_is_bounded_in_bytes() {
     const FRAME: usize = 1_000_000;

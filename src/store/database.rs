@@ -57,7 +57,7 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// What suits a small machine: 64 MiB to read, 64 MiB to write, 512 files. A missing store is made.
+    /// Options for a small machine: 64 MiB to read, 64 MiB to write, 512 files. A missing store is made.
     pub fn new(network: Network) -> Self {
         Self {
             network,
@@ -182,7 +182,7 @@ impl Database {
         self.rocks.cf_handle(name).is_some()
     }
 
-    /// What the store says about itself, if it says anything.
+    /// Reads the store's record of itself; `None` if the store has no such record.
     pub(super) fn read_meta(&self) -> Result<Option<StoreMetaMessage>, StoreError> {
         opening::read_meta(&self.rocks, &self.path)
     }

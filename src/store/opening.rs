@@ -25,9 +25,9 @@ use crate::{
     ledger::tables::{Counters, Meta},
 };
 
-/// What an inspection found in a store that may be opened.
+/// Findings of an inspection of a store that may be opened.
 pub(super) struct Inspected {
-    /// What the store says about itself; `None` where it was left half made.
+    /// The store's record of itself; `None` if the store was left half made.
     pub(super) meta: Option<StoreMetaMessage>,
     /// The number of the last input that can be read.
     pub(super) last: u64,
@@ -231,7 +231,7 @@ pub(super) fn check(meta: &StoreMetaMessage, path: &Path, network: Network) -> R
     Ok(())
 }
 
-/// What a store says about itself, if it says anything.
+/// Reads a store's record of itself; `None` if the store has no such record.
 pub(super) fn read_meta(rocks: &Rocks, path: &Path) -> Result<Option<StoreMetaMessage>, StoreError> {
     let Some(family) = rocks.cf_handle(META) else { return Ok(None) };
     let bytes = rocks.get_cf(family, keys::STORE_META).map_err(|error| StoreError::of(path, &error))?;

@@ -16,7 +16,7 @@ use crate::{invoice::Timestamp, ledger::tables::Meta};
 /// The folder in which a repair is rehearsed, inside the folder of the store.
 const SCRATCH: &str = "repair.tmp";
 
-/// What an examination of a store found.
+/// Result of an examination of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Examination {
     /// The daemon opens the store as it is, and no input is lost that anybody was answered for.
@@ -25,7 +25,7 @@ pub enum Examination {
     Loss(Loss),
 }
 
-/// What a repair goes on from, and what it gives up.
+/// Point from which a repair continues, and the inputs and events that the repair gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// Why the store is refused.
@@ -68,8 +68,8 @@ pub(super) fn examine(path: &Path, options: &StoreOptions) -> Result<Examination
     };
     // RocksDB words it so when a log is not as the MANIFEST knows it.
     let broken_log = number_after(&why, "log number: ");
-    // What cannot be opened even so is damaged elsewhere, or has tables that are newer than the damaged log: then there is
-    // no moment of the past to go back to.
+    // If even the rehearsal cannot open the copy, the store is damaged elsewhere, or its tables are newer than the
+    // damaged log: then the repair has no earlier state to go back to.
     let counters = rehearse(path, options, broken_log).map_err(|error| {
         if matches!(error, StoreError::Damaged { .. } | StoreError::NotAStore { .. }) {
             refused

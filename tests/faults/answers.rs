@@ -1,4 +1,4 @@
-//! What stands between the daemon and its node answers in the node's place, well-formed and wrong.
+//! A proxy between the daemon and its node answers single calls in the node's place, with well-formed wrong results.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::program;
 
-/// What is answered instead of the node's own result: to a method, this result.
+/// Method that the proxy answers itself, and the result that it gives instead of the node's.
 type Lie = Option<(&'static str, Value)>;
 
 /// A proxy before the node's RPC that can answer single calls itself; the node does not hear of those.
@@ -29,7 +29,7 @@ impl Proxy {
         let url = format!("http://{}", listener.local_addr()?);
         let lie: Arc<Mutex<Lie>> = Arc::default();
         let told = lie.clone();
-        // It ends with the test's runtime.
+        // The task ends with the test's runtime.
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let (there, told) = (there.clone(), told.clone());

@@ -93,7 +93,7 @@ async fn a_longer_branch_that_is_parked_is_no_lag() -> Result<()> {
         let (id, address) = shop.invoice(8_000).await?;
         shop.payer.pay(&*shop.node, &address, 8_000)?;
         shop.until(&id, "paid").await?;
-        // What the branch lacks in work comes, and it is taken.
+        // Three more blocks give the parked branch enough work, and the node takes the branch.
         other.mine(3, &regtest::purse::nobody())?;
         for block in blocks(&other, common + 8, common + 10)? {
             shop.node.call("submitblock", json!([block]))?;

@@ -98,7 +98,7 @@ async fn is_paid(shop: &mut Shop, (id, address): &(String, String)) -> Result<()
     Ok(())
 }
 
-/// What `/readyz` answers, once it names this or does not any more.
+/// Waits until `/readyz` answers with `status` and its body contains `names`, or lacks it if `wanted` is false.
 async fn until_readyz(shop: &Shop, names: &str, wanted: bool, status: u16) -> Result<()> {
     let missing = || format!("{status}, {names}: {wanted}\n{}", shop.daemon.log());
     eventually(missing, async || {
@@ -220,7 +220,8 @@ async fn a_payment_while_stopped_is_found_beside_a_node_that_is_behind() -> Resu
     .await
 }
 
-/// It was set back by more than that: nobody can tell, and the merchant is told so.
+/// The clock of the node runs 60 seconds behind while the program is stopped. The program cannot tell whether the
+/// payment is older than its invoice, and lists it as unassigned with that reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_may_be_older_is_left_to_the_merchant() -> Result<()> {
     let name = "a_payment_that_may_be_older_is_left_to_the_merchant";

@@ -161,7 +161,7 @@ async fn a_chain_that_was_made_anew_is_named_and_nothing_is_created() -> Result<
             daemon.launch()?;
             let missing = || format!("no_common_block\n{}", daemon.log());
             let ready = eventually(missing, async || {
-                // It may have begun just now, and not listen yet.
+                // The daemon has just started, and its port may not be open yet.
                 let answer = daemon.ops().get("/readyz").await.ok();
                 Ok(answer.filter(|ready| ready.body.contains("no_common_block")))
             })

@@ -211,7 +211,7 @@ async fn ports_that_are_cut_off_cost_no_payment() -> Result<()> {
         for wire in &mut wires {
             wire.mend().await?;
         }
-        // It is tried again every few seconds whether the port is back; then signals come again.
+        // The daemon tries to connect again every few seconds; once a port is back, ZMQ messages arrive again.
         let until = Instant::now() + PATIENCE;
         while shop.counted("jppd_node_zmq_messages_total").await? == before {
             ensure!(Instant::now() < until, "no signal\n{}", shop.daemon.log());
@@ -326,7 +326,7 @@ async fn signals_arrive_by_ipv6() -> Result<()> {
     .await
 }
 
-/// Nobody is at the port of one topic; the node publishes it, and somewhere else.
+/// No program listens at the configured address of one topic; the node publishes that topic at another address.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_never_connected_is_told_and_costs_nothing() -> Result<()> {
     on_fresh_nodes("a_topic_that_is_never_connected_is_told_and_costs_nothing", async |node| {

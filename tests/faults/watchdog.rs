@@ -112,7 +112,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // It may have ended by itself.
+        // The helper process may have ended already.
         let _ = self.0.wait();
     }
 }
@@ -238,7 +238,7 @@ impl IceBox {
 
 impl Drop for IceBox {
     fn drop(&mut self) {
-        // It may be thawed already, and the program may still have it open.
+        // The file system may be thawed already, and the program may still have files open on it.
         let _ = Command::new("fsfreeze").arg("-u").arg(self.path()).stderr(Stdio::null()).status();
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
@@ -279,7 +279,7 @@ async fn a_disk_that_hangs_is_told_and_does_not_silence_the_watchdog() -> Result
     .await
 }
 
-/// What a shop sees while the disk of its daemon is frozen.
+/// Checks the answers that a shop gets while the disk of its daemon is frozen.
 async fn on_ice(shop: &mut Shop, id: &str) -> Result<()> {
     let frozen = Instant::now();
     // The first write is under way when it is told, and so is whoever waits for it.
@@ -288,7 +288,7 @@ async fn on_ice(shop: &mut Shop, id: &str) -> Result<()> {
     let told = shop.until_not_ready("store_slow").await?;
     ensure!(told.body.contains("has been under way for"), "{}", told.body);
     tokio::time::sleep(FROZEN.saturating_sub(frozen.elapsed())).await;
-    // What comes now is answered at once, and what is there is read.
+    // The daemon now refuses a creation at once, and still reads the invoices that are stored.
     let asked = Instant::now();
     let refused = shop.invoice(7_000).await;
     ensure!(refused.is_err(), "created on a frozen disk");

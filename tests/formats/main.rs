@@ -129,8 +129,8 @@ async fn stores_of_every_version_are_read_and_go_on() -> Result<()> {
     Ok(())
 }
 
-/// What the record of each open or paid invoice says that it was paid is what its credits come to; those that were written
-/// before records said so say nothing. Gives how many say it.
+/// Checks that the paid amounts in the record of each open or paid invoice equal the sums of its credits. Records of
+/// older versions hold no paid amounts. Returns the number of records that hold them.
 fn records_that_say_what_is_paid(store: &Path) -> Result<usize> {
     let store = Store::open_for_reading(store, StoreOptions::new(Network::Regtest))?;
     let mut said = 0;

@@ -73,7 +73,7 @@ pub(crate) enum Defect {
     LossUntold,
     /// A script with another owner stays in its era.
     EraForgotten,
-    /// What is lost stays in what the record of its invoice says that it was paid.
+    /// A lost credit stays in the paid amount in the record of its invoice.
     LossStaysInTheSum,
     /// Deadlines and waits are kept in the time of the wall clock.
     DeadlinesByTheWall,

@@ -34,7 +34,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// What was met pays no invoice without a key where a merchant asked for the script before: 3.4.
+    /// An output met in the mempool or a block pays no invoice made without a key if its script is a merchant's: 3.4.
     pub(crate) fn is_its_own(&self, credit: &Credit) -> Result<()> {
         let booked = self.invoices.get(&credit.invoice).context("a credit of no invoice")?;
         let by_observation = matches!(credit.via, Via::Mempool | Via::Block);
@@ -57,7 +57,8 @@ impl Oracle {
     pub(crate) fn is_older(&self, invoice: InvoiceId, txid: &Txid, life: u32, node: &Node) -> bool {
         let Some(booked) = self.invoices.get(&invoice) else { return false };
         let same_life = booked.life == life;
-        // Of what came before the first pass of a life the node's clock decides, which shows seconds.
+        // The daemon judges a transaction that came before the first complete pass of a life by the node's clock, which
+        // shows whole seconds.
         let arrived = node.truth.arrived.get(txid);
         let in_doubt = arrived.is_some_and(|(at, _)| {
             self.watches_since.is_none_or(|since| *at <= since)
@@ -78,8 +79,9 @@ impl Oracle {
         at > told && submitted > told
     }
 
-    /// The same, and the node's clock was not set since: then it must be credited, where otherwise a word to the
-    /// merchant is enough.
+    /// Whether a transaction certainly came after the creator of an invoice was told of it, and the node's clock was
+    /// not set since the invoice was registered. Such a transaction must be credited; after a step of that clock it is
+    /// enough to list the transaction as unassigned for the merchant.
     pub(crate) fn is_surely_younger(&self, invoice: InvoiceId, txid: &Txid, node: &Node) -> bool {
         let registered = self.invoices.get(&invoice).map_or(0, |booked| booked.registered_at);
         self.is_younger(invoice, txid, node) && !node.truth.clock_sets.iter().any(|set| *set >= registered)

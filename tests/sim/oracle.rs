@@ -28,7 +28,7 @@ use crate::network::Node;
 pub(crate) struct Booked {
     pub(crate) invoice: Invoice,
     pub(crate) state: InvoiceState,
-    /// What its record says that it is paid.
+    /// Paid amounts in the record of the invoice.
     pub(crate) paid: Option<Paid>,
     /// In which life of the daemon it was registered, and when that was asked for: its times are those of then.
     pub(crate) life: u32,
@@ -602,7 +602,7 @@ impl Oracle {
                     credit.outpoint,
                     credit.risk.double_spend
                 );
-                // Nobody can have watched it before it was there, or while it was lost.
+                // The daemon cannot watch a transaction for proofs before it arrives, or while it is lost.
                 let txid = credit.outpoint.txid;
                 let arrived = node.truth.arrived.get(&txid).map(|(at, _)| *at);
                 let since = arrived.max(self.lost.get(&txid).copied()).unwrap_or_default();

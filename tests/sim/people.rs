@@ -442,7 +442,7 @@ impl World {
     }
 }
 
-/// Who asks for the invoice of a job. One in seven is made without a key: its script can become the merchant's.
+/// Merchant of the invoice of a job. One invoice in seven has no key: its script can become the merchant's.
 fn creator(number: u32) -> Merchant {
     if number % 7 == 3 { Merchant::anyone() } else { merchant() }
 }

@@ -268,12 +268,12 @@ impl World {
         Duration::from_millis(self.now)
     }
 
-    /// What the node's clock shows.
+    /// Time that the node's clock shows.
     pub(crate) fn node_time(&self) -> NodeTime {
         NodeTime::from_millis((BEGIN_S * 1_000 + self.now).saturating_add_signed(self.plan.node_off))
     }
 
-    /// The same in whole seconds, as the node writes it.
+    /// Time that the node's clock shows, in whole seconds since 1970, as the node writes it.
     pub(crate) fn node_s(&self) -> u64 {
         self.node_time().secs()
     }
@@ -317,7 +317,7 @@ impl World {
     }
 }
 
-/// What a right clock shows at a moment of the world.
+/// Time that a right wall clock shows when `now` milliseconds of the world have passed.
 pub(crate) fn wall_at(now: u64) -> Timestamp {
     Timestamp::from_millis(BEGIN_S * 1_000 + now)
 }

@@ -85,7 +85,7 @@ fn what_is_older_than_its_invoice_is_not_missed() -> Result<()> {
     town.pass()?;
     town.invoice(&script, 5_000)?;
     ensure!(findings(&mut town, false)?.is_empty());
-    // It is told, and is no finding: not even one that a second look is taken for.
+    // The audit reports the output as earlier. It is no finding, not even one for a second audit to confirm.
     let (_, height) = town.chain.tip();
     let outpoint = OutPoint { txid: txid(&early), vout: 0 };
     let report = report(&mut town, false)?;

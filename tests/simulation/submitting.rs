@@ -256,7 +256,8 @@ fn nobody_claims_what_another_payer_broadcast() -> Result<()> {
     Ok(())
 }
 
-/// It may have been there for long: whether it is older than the invoice, a pass tells first.
+/// The transaction may have been in the mempool for long: a complete pass over the mempool first tells whether it is
+/// older than the invoice.
 #[test]
 fn without_a_pass_of_late_one_is_waited_for() -> Result<()> {
     let mut town = Town::open()?;

@@ -158,7 +158,7 @@ impl Town {
         sent.map(drop).map_err(|reject| anyhow::anyhow!("{}", reject.message))
     }
 
-    /// The same to a node whose clock shows so many seconds more.
+    /// Hands a transaction to the node while the node's clock is `secs` seconds ahead.
     pub(crate) fn broadcast_dated(&mut self, tx: &bitcoincash::Transaction, secs: i64) -> Result<()> {
         let now_s = self.now.secs().saturating_add_signed(secs);
         let sent = self.chain.submit(&consensus::serialize(tx), false, now_s);

@@ -405,7 +405,7 @@ on_every_node!(amounts_that_are_none, async |mut shop: Shop| {
     ] {
         create(amount).await?.expect(400).map_err(|error| anyhow::anyhow!("{amount}: {error}"))?;
     }
-    // The same with amounts that are ones, as the original took them, and as Java writes them.
+    // Valid amounts, in the forms that the original server took and in the form that Java writes.
     for amount in ["1000", "1000.0", "\"1000\"", "1e3", "1.0E3", "\"1e3\""] {
         let created: Value = serde_json::from_str(&create(amount).await?.expect(201)?)?;
         ensure!(created["outputs"][0]["amount"] == json!(1000), "{amount}: {created}");

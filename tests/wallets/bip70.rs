@@ -152,7 +152,7 @@ on_every_node!(badger, async |mut shop: Shop| {
     };
     // It refuses what is from the future: the time is the invoice's, and not the answer's.
     let first = wallet.fetch(&shop, &invoice.url).await?;
-    // What has to come is a time: the next second, in which the document says times.
+    // The document gives times in whole seconds, so the test waits for the next second.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     ensure!(wallet.fetch(&shop, &invoice.url).await?.time == first.time, "{first:?}");
 

@@ -178,7 +178,7 @@ on_every_node!(the_examples_of_the_original_take_a_payment_for_a_payment, async 
         told.push(client.is_told(&invoice, &txid, memo).await?);
     }
     ensure!(told.iter().all(|message| *message == told[0]), "{told:?}");
-    // What comes after it is no second payment.
+    // The confirmation of the payment is no second payment, so the clients receive nothing.
     shop.payer.mine(&*shop.node, 1)?;
     all.next_of("payment_confirmed").await?;
     for client in &mut listening {

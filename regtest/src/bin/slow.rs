@@ -61,7 +61,7 @@ enum Way {
 #[derive(Clone, Debug, Parser)]
 #[command(name = "slow")]
 struct Options {
-    /// Which node
+    /// Node that jppd runs with
     #[arg(long, value_enum, default_value = "sim")]
     node: Kind,
     /// How many slow connections are held
@@ -70,7 +70,7 @@ struct Options {
     /// From how many addresses, 127.1.0.0 and on; each number is a run of its own
     #[arg(long, value_delimiter = ',', default_value = "1,200")]
     addresses: Vec<u32>,
-    /// Which ways; all if none is named
+    /// Ways of being slow to measure; all if none is named
     #[arg(long, value_enum, value_delimiter = ',')]
     ways: Vec<Way>,
     /// For how many seconds the honest client is measured
@@ -198,7 +198,7 @@ async fn invoice(daemon: &Daemon, node: &dyn Node, purse: &mut Purse, payments: 
     Ok(id)
 }
 
-/// What the honest client noticed.
+/// Measurements of the honest client and of the memory of `jppd`.
 struct Times {
     /// Of the requests that were answered, shortest first.
     sorted: Vec<Duration>,
@@ -287,7 +287,7 @@ fn memory(pid: u32) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// What all slow connections of a run have in common.
+/// State that all slow connections of a run share.
 struct Attack {
     server: SocketAddr,
     way: Way,

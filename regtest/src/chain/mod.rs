@@ -80,7 +80,7 @@ use self::proof::ProofStore;
 pub const COINBASE_MATURITY: u32 = 100;
 /// Largest amount of satoshis there can be.
 pub const MAX_MONEY: u64 = 21_000_000 * 100_000_000;
-/// What a transaction must pay to be relayed if nothing else is said, in satoshis per 1000 bytes.
+/// Default of the minimum relay fee, in satoshis per 1000 bytes.
 const DEFAULT_RELAY_FEE: u64 = 1_000;
 /// Fee in satoshis above which a transaction is refused unless high fees are allowed.
 pub const ABSURD_FEE: u64 = 10_000_000;
@@ -103,9 +103,9 @@ pub struct Chain {
     proofs: ProofStore,
     events: Vec<Event>,
     parking: bool,
-    /// What a transaction must pay to be relayed, in satoshis per 1000 bytes.
+    /// Minimum relay fee, in satoshis per 1000 bytes.
     relay_fee: u64,
-    /// The same while the mempool is full; 0 while it is not.
+    /// Minimum fee for a full mempool, in satoshis per 1000 bytes; 0 while the mempool is not full.
     full_mempool_fee: u64,
     arrivals: u64,
     coinbases: u64,
@@ -144,12 +144,12 @@ impl Chain {
         self.parking = on;
     }
 
-    /// What a transaction must pay to be relayed (`-minrelaytxfee`), in satoshis per 1000 bytes.
+    /// Sets the minimum relay fee (`-minrelaytxfee`), in satoshis per 1000 bytes.
     pub fn set_relay_fee(&mut self, satoshis_per_kb: u64) {
         self.relay_fee = satoshis_per_kb;
     }
 
-    /// What a transaction must pay because the mempool is full, in satoshis per 1000 bytes; 0 when it is not.
+    /// Sets the minimum fee for a full mempool, in satoshis per 1000 bytes; 0 says that the mempool is not full.
     pub fn set_full_mempool_fee(&mut self, satoshis_per_kb: u64) {
         self.full_mempool_fee = satoshis_per_kb;
     }

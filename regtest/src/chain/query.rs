@@ -25,12 +25,12 @@ impl Chain {
         self.blocks.get(&self.best_header).map_or(0, |block| block.height)
     }
 
-    /// What a transaction must pay to be relayed, in satoshis per 1000 bytes.
+    /// Minimum relay fee, in satoshis per 1000 bytes.
     pub fn relay_fee(&self) -> u64 {
         self.relay_fee
     }
 
-    /// What a transaction must pay to enter the mempool now, in satoshis per 1000 bytes.
+    /// Minimum fee of a transaction that enters the mempool now, in satoshis per 1000 bytes.
     pub fn fee_floor(&self) -> u64 {
         self.relay_fee.max(self.full_mempool_fee)
     }

@@ -13,7 +13,7 @@ use regtest::wait::PATIENCE;
 use super::{Server, Setup, client::Answer};
 use crate::api::TrustedProxies;
 
-/// What a server says that is ready for the body.
+/// Interim response of a server that is ready to read the body.
 const CONTINUE: [u8; 25] = *b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const REQUEST: &[u8] = b"GET /jpp/ HTTP/1.1\r\nHost: test\r\n\r\n";

@@ -163,7 +163,7 @@ async fn without_a_query_a_socket_sends_payment_received_alone() {
         assert_eq!(event(socket).await, told[2]);
         silent(socket).await;
     }
-    // Somebody who comes later is told of the payment once, and of nothing else.
+    // A socket that is opened later receives `payment_received` once, and no other event.
     let mut late = open(&server, &id, "").await;
     assert_eq!(event(&mut late).await, told[2]);
     silent(&mut late).await;

@@ -113,7 +113,7 @@ async fn idempotency<S: Send + Sync + 'static>(
 ) -> Result<Idempotency, Down> {
     let digests = |body: &[u8]| {
         let sent: [u8; 32] = Sha256::digest(body).into();
-        // What is no JSON is refused below; until then it is only itself.
+        // A body that is not JSON is refused below; until then the digest of its bytes stands for it.
         (canonical::digest(body).unwrap_or(sent), sent)
     };
     let (body, sent) = shared.parsed(body, digests).await?;

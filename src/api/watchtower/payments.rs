@@ -28,7 +28,7 @@ pub(super) struct From {
 #[derive(Debug, Serialize)]
 struct Page {
     payments: Vec<CreditDocument>,
-    /// What to give as `after` for the next page; `null` if this is the last one for now.
+    /// Value of `after` for the next page; `null` if this is the last page for now.
     next: Option<u64>,
 }
 

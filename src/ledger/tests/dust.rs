@@ -61,7 +61,7 @@ fn a_settling_payment_of_many_is_found_when_it_is_spent_twice() {
         world.mempool(tx);
     }
     assert_eq!(world.status(id), Status::Paid);
-    // It is named neither among the first hundred transactions nor among the first hundred credits.
+    // The record names neither this transaction among its first hundred nor its credit among the first hundred credits.
     world.proven(&[&txs[140]]);
     assert_eq!(world.events(id).last(), Some(&DoubleSpendDetected));
     let more = world.pay(&[(1, 5)]);

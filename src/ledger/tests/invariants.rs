@@ -164,7 +164,7 @@ fn standing(view: &MemoryView, record: &InvoiceRecord, tip: Option<u32>) {
     assert_eq!(view.awaiting.contains_key(&record.invoice.id), level == Level::Paid && in_blocks);
 }
 
-/// What each required output has, summed plainly: satoshis, and whether it is satisfied.
+/// Sums the live credits of each required output: satoshis, and whether the credits satisfy the output.
 fn plain_standing(invoice: &Invoice, credits: &[Credit]) -> Vec<(u64, bool)> {
     let its = |number: usize| {
         credits.iter().filter(move |credit| usize::from(credit.output) == number && credit.state.is_live())

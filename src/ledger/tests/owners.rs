@@ -1,4 +1,4 @@
-//! Who owns a script, and what becomes of the invoices that ask for it when it changes its owner.
+//! The owner of a script, and the invoices that ask for the script when its owner changes.
 
 use super::{
     world::{draft, required, script},
@@ -141,7 +141,7 @@ fn an_owner_who_asks_again_stays_the_owner() {
     release(&mut world, 1);
     assert!(by(&mut world, 2, shop(), &[(1, 2000)]).statement().is_some());
     assert_eq!(by(&mut world, 3, other(), &[(1, 1000)]), Created::ScriptOfAnother { index: 0 });
-    // What is released can become anyone's, and a merchant's from there.
+    // [`Merchant::anyone`] can take a released script, and a merchant with a key can take it from there.
     release(&mut world, 1);
     assert!(by(&mut world, 4, Merchant::anyone(), &[(1, 1000)]).statement().is_some());
     let third = made(&by(&mut world, 5, other(), &[(1, 1000)]));

@@ -162,7 +162,7 @@ fn an_invoice_can_be_paid_for_as_long_as_was_asked_whatever_the_wall_clock_shows
             assert_eq!(other.claim(id, &tx), Claimed::Open, "{first} {second}");
             other.mempool(&tx);
             assert!(!other.statement(id).standing().settlement.unwrap().late);
-            // It ends by the wall clock as it is shown, at most four hours later.
+            // The invoice expires at most four hours later, and its event bears the time of the wall clock.
             world.tick_after(4 * 3600 + 1);
             assert_eq!(world.status(id), Status::Expired, "{first} {second}");
             let last = world.last_event().unwrap();
@@ -171,7 +171,7 @@ fn an_invoice_can_be_paid_for_as_long_as_was_asked_whatever_the_wall_clock_shows
     }
 }
 
-/// Somebody sets the clock right after a start with a wrong one: the next invoice is not expired by that.
+/// The wall clock is wrong at the start and is corrected afterwards: the correction does not expire the next invoice.
 #[test]
 fn a_clock_that_was_ahead_at_one_start_shuts_nothing() {
     for off in OFF {
@@ -201,7 +201,7 @@ fn no_deadline_is_judged_while_the_clock_is_known_to_be_wrong() {
     assert_eq!(world.news(id), [InvoiceExpired]);
 }
 
-/// What cannot be undone waits for the chain to prove that its date is past.
+/// The daemon archives and deletes only after the chain has proved that the date is past.
 #[test]
 fn a_clock_that_is_far_ahead_deletes_nothing() {
     let (day, retention) = (24 * 3600, Some(Duration::from_secs(30 * 24 * 3600)));

@@ -100,7 +100,7 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     /// How far the wall clock is off, in milliseconds.
     pub(super) off: i64,
-    /// What the node's clock shows, if that is measured.
+    /// Time of the node's clock; `None` if that clock is not measured.
     pub(super) node: Option<NodeTime>,
     /// Whether the last input left changes.
     pub(super) changed: bool,

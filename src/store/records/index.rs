@@ -301,7 +301,7 @@ impl StoreMetaMessage {
         self.log.as_deref().map(|bytes| array(bytes, "log id").map(LogId::from_bytes)).transpose()
     }
 
-    /// What a store of this program says.
+    /// Record that this program writes into a store, with a new id for the event log.
     pub(in crate::store) fn of(schema: u32, network: Network) -> Self {
         Self {
             schema,

@@ -1,5 +1,5 @@
-//! What follows from credits: what an invoice was paid, beside the invoice, and a standing where an event keeps one because
-//! it keeps not all of the credits.
+//! Records that are computed from credits: payment totals, kept with the invoice, and standings, kept with events that
+//! do not keep all of the credits.
 
 use bitcoincash::hashes::Hash as _;
 use prost::Message;

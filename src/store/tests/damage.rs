@@ -27,7 +27,7 @@ const INPUTS: u32 = 30;
 const FLUSHED: u32 = 10;
 const CLOSED: u32 = 20;
 
-/// What a store holds: its chain, its idempotency keys, and its counters.
+/// Content of a store: the heights of its chain, the number of its idempotency keys, and its counters.
 type Content = (Vec<u32>, usize, Option<Meta>);
 
 /// One input, as the ledger makes them: records of several tables, and the counters.
@@ -148,12 +148,12 @@ fn refusal(folder: &Path) -> Result<Store, StoreError> {
     Store::open(folder, StoreOptions::new(Network::Regtest))
 }
 
-/// What became of a damage.
+/// Effect of one damage on the store.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     /// The store was not opened, and its files are as they were.
     Refused(StoreError),
-    /// It was opened, and a read named the damage.
+    /// The store was opened, and a read named the damage.
     Named,
     /// Nothing was missing.
     Harmless,
@@ -179,7 +179,7 @@ fn try_damage(left: &Path, file: &str, damage: Damage) -> Seen {
     }
 }
 
-/// What became of every damage of every file, two files at a time.
+/// Tries every damage on every file, in two threads, and returns the effect of each.
 fn every_damage() -> Vec<(String, Damage, Seen)> {
     let left = killed();
     let cases: Vec<(String, Damage)> = names(left.path())

@@ -71,7 +71,7 @@ impl Course {
             self.stage = Stage::Uncovered(tx);
             return Ok(Step::AwaitPass);
         }
-        // It came since the last pass. Its age tells whether that was in time.
+        // The transaction came since the last pass. Its age tells whether it came in time.
         let came = moment.now.first_seen(Sighting::Order(moment.order), entry.time_s);
         let first_seen = moment.sightings.note(txid, came);
         self.stage = Stage::Observed(tx.clone());

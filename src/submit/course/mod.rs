@@ -96,13 +96,14 @@ pub struct Course {
     seen: BTreeMap<Txid, FirstSeen>,
     /// Those that were looked at.
     inputs: BTreeMap<Txid, Inputs>,
-    /// What is known of the inputs of the one that is being looked at, in their order: the rest is to be asked for.
+    /// Outputs that the first inputs of the current transaction spend, in the order of the inputs. The node is still to
+    /// be asked for the outputs of the other inputs.
     spent: Vec<Output>,
     /// Those that another course had claimed before this one did.
     claimed_before: BTreeSet<Txid>,
     /// Those that the node took.
     delivered: BTreeSet<Txid>,
-    /// What the node takes into its mempool now, in satoshis per 1000 bytes, once it was asked.
+    /// Satoshis per 1000 bytes that the node requires at least for its mempool now; `None` before the node was asked.
     floor: Option<u64>,
     /// Whether a missing parent was waited for.
     waited: bool,

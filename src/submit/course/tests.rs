@@ -82,7 +82,7 @@ impl Till {
     }
 }
 
-/// Which inputs are asked for.
+/// Returns the inputs that a step asks for.
 fn asked(step: &Step) -> Vec<OutPoint> {
     let Step::Ask(Request::Inputs { outpoints, .. }) = step else { panic!("{step:?}") };
     outpoints.clone()
@@ -99,7 +99,7 @@ fn inputs_are_asked_for_in_batches_and_in_order() {
         assert_eq!(asked(&step), batch);
         step = till.answer(&batch, None);
     }
-    // What the node takes at the moment is asked once, when everything else is known.
+    // The course asks for the node's present fee floor once, when everything else is known.
     assert!(matches!(step, Step::Ask(Request::FeeFloor)), "{step:?}");
     let step = till.on(Answer::Node(Ok(Reply::FeeFloor(1_000))));
     assert!(matches!(step, Step::Done(Ok(Accepted::Valid))), "{step:?}");
@@ -115,7 +115,7 @@ fn at_an_unknown_one_the_node_is_left_alone_and_asked_again_from_there() {
     let again = till.on(Answer::Paused);
     assert_eq!(asked(&again), coins(51..=100));
 
-    // It came: on with the rest.
+    // The unknown input has come: the course asks for the rest.
     let (mut other, step) = Till::begin();
     let step = other.answer(&asked(&step), None);
     other.answer(&asked(&step), Some(gone));
@@ -123,7 +123,8 @@ fn at_an_unknown_one_the_node_is_left_alone_and_asked_again_from_there() {
     let rest = other.answer(&asked(&again), None);
     assert_eq!(asked(&rest), coins(101..=120));
 
-    // It did not: of a hundred outputs the one is asked for that the invoice requires, and the refusal names the input.
+    // The unknown input has not come: of the 100 outputs of the transaction, the course asks for
+    // the one that the invoice requires.
     let step = till.answer(&asked(&again), Some(gone));
     let Step::Ask(Request::Unspent { outpoints, include_mempool: false }) = step else { panic!("{step:?}") };
     assert_eq!(outpoints, [till.tx.outpoint(1)]);
