@@ -187,7 +187,10 @@ impl Pass {
             (Stage::Entry(tx), Answer::Node(Reply::MempoolEntry(entry))) => {
                 let tx = tx.clone();
                 let Some(entry) = entry else { return self.examine(view, moment) };
-                let seen = moment.now.first_seen(Sighting::MempoolTime(entry.time_s), entry.time_s);
+                let seen = moment.now.first_seen(
+                    Sighting::MempoolTime { secs: entry.time_s, noted: Some(moment.order) },
+                    entry.time_s,
+                );
                 Ok(self.observe(tx, seen))
             }
             (Stage::Observe(txid), Answer::Applied(_)) => {

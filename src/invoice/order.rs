@@ -16,9 +16,15 @@ pub struct Order(pub u64);
 pub enum Sighting {
     /// It came to us after everything up to this position was on disk.
     Order(Order),
-    /// The transaction was in the mempool when this program started. The number is the node's time of its entry, in
-    /// whole seconds since 1970.
-    MempoolTime(u64),
+    /// The transaction was in the mempool when the process started.
+    MempoolTime {
+        /// The node's own time for the entry in the mempool, whole seconds since 1970.
+        secs: u64,
+        /// The position up to which everything was on disk when the first pass of the process noted the transaction: a
+        /// registration after it is younger than the transaction, whatever the node's clock shows. `None` in records of
+        /// programs that did not keep it.
+        noted: Option<Order>,
+    },
     /// It was first met in a block whose first part was applied at this position.
     Block(Order),
 }
@@ -71,7 +77,8 @@ impl FirstSeen {
         let entered = match self.sighting {
             Sighting::Order(order) | Sighting::Block(order) if order >= registered => return Age::Younger,
             Sighting::Order(_) | Sighting::Block(_) => return Age::Older,
-            Sighting::MempoolTime(secs) => NodeTime::from_secs(secs),
+            Sighting::MempoolTime { noted: Some(noted), .. } if noted < registered => return Age::Older,
+            Sighting::MempoolTime { secs, .. } => NodeTime::from_secs(secs),
         };
         let registered = node_time.unwrap_or(NodeTime::from_millis(wall.millis()));
         if entered.after(PRECISION) >= registered {
@@ -92,7 +99,7 @@ mod tests {
     fn the_entry_of_a_mempool_is_compared_with_the_clock_of_its_node() {
         let at = NodeTime::from_millis(1_800_000_000_900);
         let age = |seconds_before: u64, node_time| {
-            let sighting = Sighting::MempoolTime(at.secs() - seconds_before);
+            let sighting = Sighting::MempoolTime { secs: at.secs() - seconds_before, noted: Some(Order(7)) };
             let seen = FirstSeen { sighting, at: Elapsed::default(), shown: Timestamp::default() };
             // Our own clock was 400 days ahead, and is not asked.
             seen.age(Order(7), node_time, Timestamp::from_millis(at.millis()).after(DOUBT * 288_000))
@@ -109,6 +116,18 @@ mod tests {
             assert_eq!(age(seconds_before, Some(at)), expected, "{seconds_before}");
         }
         assert_eq!(age(0, None), Age::Older, "a record without a time of the node has our clock alone");
+    }
+
+    #[test]
+    fn a_registration_after_the_transaction_was_noted_is_younger_whatever_the_clock_shows() {
+        let node_time = NodeTime::from_secs(1_800_000_000);
+        for (noted, expected) in
+            [(None, Age::Younger), (Some(Order(7)), Age::Younger), (Some(Order(6)), Age::Older)]
+        {
+            let sighting = Sighting::MempoolTime { secs: node_time.secs(), noted };
+            let seen = FirstSeen { sighting, at: Elapsed::default(), shown: Timestamp::default() };
+            assert_eq!(seen.age(Order(7), Some(node_time), Timestamp::default()), expected, "{noted:?}");
+        }
     }
 
     #[test]

@@ -379,7 +379,7 @@ impl<V: View> Scribe<'_, V> {
         output: &Output,
         seen: &FirstSeen,
     ) -> Result<bool, ReadError> {
-        let Sighting::MempoolTime(_) = seen.sighting else { return Ok(false) };
+        let Sighting::MempoolTime { .. } = seen.sighting else { return Ok(false) };
         let kind = Ask::of_kind(&output.script_hash, script.era(), output.token.as_ref());
         let keys = (kind, Order(0), 0)..=(kind, Order(u64::MAX), u16::MAX);
         for (_, id) in self.range::<Ever>(keys, MOST_CANDIDATES)? {

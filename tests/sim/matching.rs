@@ -93,7 +93,9 @@ impl Oracle {
         let txid = credit.outpoint.txid;
         let record = changes.transactions.get(&txid).and_then(Option::as_ref);
         let seen = record.and_then(|record| record.first_seen);
-        let Some(Sighting::MempoolTime(entered_s)) = seen.map(|seen| seen.sighting) else { return false };
+        let Some(Sighting::MempoolTime { secs: entered_s, .. }) = seen.map(|seen| seen.sighting) else {
+            return false;
+        };
         let booked = self.invoices.get(&credit.invoice);
         // A reorg that brought it back gave it a new entry.
         node.truth.arrived.get(&txid).zip(booked).is_some_and(|((at, node_s), booked)| {

@@ -59,7 +59,10 @@ fn after_downtime_the_clock_of_the_node_decides() {
             world.node = Some(NodeTime::from_secs(1_700_000_000));
             let id = world.create(1, &[(1, 1000)]);
             let tx = world.pay(&[(1, 1000)]);
-            let sighting = Sighting::MempoolTime(1_700_000_000u64.checked_add_signed(difference).unwrap());
+            let sighting = Sighting::MempoolTime {
+                secs: 1_700_000_000u64.checked_add_signed(difference).unwrap(),
+                noted: None,
+            };
             let seen = at(&world, sighting);
             world.observe_as(&tx, seen, Observation::Mempool);
             assert_eq!(world.status(id) == Status::Paid, paid, "{off} {difference}");
@@ -88,7 +91,10 @@ fn a_record_without_a_time_of_the_node_has_our_own() {
         let id = world.create(1, &[(1, 1000)]);
         let secs = world.statement(id).invoice.created.secs();
         let tx = world.pay(&[(1, 1000)]);
-        let seen = at(&world, Sighting::MempoolTime(secs.checked_add_signed(difference).unwrap()));
+        let seen = at(
+            &world,
+            Sighting::MempoolTime { secs: secs.checked_add_signed(difference).unwrap(), noted: None },
+        );
         world.observe_as(&tx, seen, Observation::Mempool);
         assert_eq!(world.status(id) == Status::Paid, pays, "{difference}");
     }
@@ -104,7 +110,7 @@ fn no_older_invoice_gets_what_a_younger_one_may_be_owed() {
     world.node = Some(NodeTime::from_secs(1_700_001_000));
     let younger = world.create(2, &[(1, 2000)]);
     let tx = world.pay(&[(1, 2000)]);
-    let seen = at(&world, Sighting::MempoolTime(1_700_000_950));
+    let seen = at(&world, Sighting::MempoolTime { secs: 1_700_000_950, noted: None });
     world.observe_as(&tx, seen, Observation::Mempool);
     assert_eq!((world.credits(older).len(), world.credits(younger).len()), (0, 0));
     assert_eq!(world.unassigned(), [(tx.outpoint(0), 2000)]);

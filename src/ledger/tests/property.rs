@@ -149,7 +149,7 @@ impl Driver {
     fn evidence(&self, evidence: u8) -> FirstSeen {
         let now = self.world.seen_now();
         match evidence {
-            0 => FirstSeen { sighting: Sighting::MempoolTime(now.shown.secs()), ..now },
+            0 => FirstSeen { sighting: Sighting::MempoolTime { secs: now.shown.secs(), noted: None }, ..now },
             1 => FirstSeen { sighting: Sighting::Order(crate::invoice::Order(4)), ..now },
             _ => now,
         }

@@ -38,25 +38,28 @@ pub(in crate::store) struct FirstSeenMessage {
     /// As it is shown. Absent in the records of programs that had one time for both.
     #[prost(uint64, optional, tag = "4")]
     shown_ms: Option<u64>,
+    /// Position at which a first pass noted the transaction (2). Absent in the records of programs that did not keep it.
+    #[prost(uint64, optional, tag = "5")]
+    noted: Option<u64>,
 }
 
 impl Record for FirstSeen {
     type Message = FirstSeenMessage;
 
     fn message(&self) -> FirstSeenMessage {
-        let (sighting, number) = match self.sighting {
-            Sighting::Order(order) => (1, order.0),
-            Sighting::MempoolTime(secs) => (2, secs),
-            Sighting::Block(order) => (3, order.0),
+        let (sighting, number, noted) = match self.sighting {
+            Sighting::Order(order) => (1, order.0, None),
+            Sighting::MempoolTime { secs, noted } => (2, secs, noted.map(|noted| noted.0)),
+            Sighting::Block(order) => (3, order.0, None),
         };
         let shown_ms = Some(self.shown.millis());
-        FirstSeenMessage { sighting, number, at_ms: self.at.millis(), shown_ms }
+        FirstSeenMessage { sighting, number, at_ms: self.at.millis(), shown_ms, noted }
     }
 
     fn from_message(message: FirstSeenMessage) -> Result<Self, Damage> {
         let sighting = match message.sighting {
             1 => Sighting::Order(Order(message.number)),
-            2 => Sighting::MempoolTime(message.number),
+            2 => Sighting::MempoolTime { secs: message.number, noted: message.noted.map(Order) },
             3 => Sighting::Block(Order(message.number)),
             _ => return Err(Damage::Field("sighting")),
         };

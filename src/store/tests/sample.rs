@@ -160,7 +160,7 @@ one_of! {
     }
     Sighting {
         Order::sample().prop_map(Self::Order),
-        u64::sample().prop_map(Self::MempoolTime),
+        <(u64, Option<Order>)>::sample().prop_map(|(secs, noted)| Self::MempoolTime { secs, noted }),
         Order::sample().prop_map(Self::Block),
     }
     CreditState {
