@@ -6,8 +6,8 @@ use std::{
 };
 
 use rocksdb::{
-    ColumnFamily, DBWithThreadMode, FlushOptions, ReadOptions, SingleThreaded, SnapshotWithThreadMode,
-    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    ColumnFamily, DBRawIteratorWithThreadMode, DBWithThreadMode, FlushOptions, ReadOptions, SingleThreaded,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
 use super::{
@@ -252,19 +252,7 @@ impl Database {
         options.set_iterate_upper_bound(keys::just_above(keys.end()));
         let mut at = self.rocks.raw_iterator_cf_opt(self.family::<T>()?, options);
         at.seek(keys::encode(keys.start()));
-        let mut found = Vec::new();
-        while let Some((key, value)) = at.item() {
-            let record = records::decode(value).map_err(|damage| damaged::<T>(key, &damage))?;
-            let key = keys::decode(key).ok_or_else(|| damaged::<T>(key, &Damage::Key))?;
-            found.push((key, record));
-            if found.len() == limit {
-                return Ok(found);
-            }
-            at.next();
-        }
-        // An iterator that ends says nothing of why.
-        at.status().map_err(|error| unreadable::<T>(&error))?;
-        Ok(found)
+        collect::<T>(at, limit, Step::Next)
     }
 
     /// Up to `limit` records of the end of a range of keys, the last first, read in some way.
@@ -280,18 +268,7 @@ impl Database {
         options.set_iterate_lower_bound(keys::encode(keys.start()));
         let mut at = self.rocks.raw_iterator_cf_opt(self.family::<T>()?, options);
         at.seek_for_prev(keys::encode(keys.end()));
-        let mut found = Vec::new();
-        while let Some((key, value)) = at.item() {
-            let record = records::decode(value).map_err(|damage| damaged::<T>(key, &damage))?;
-            let key = keys::decode(key).ok_or_else(|| damaged::<T>(key, &Damage::Key))?;
-            found.push((key, record));
-            if found.len() == limit {
-                return Ok(found);
-            }
-            at.prev();
-        }
-        at.status().map_err(|error| unreadable::<T>(&error))?;
-        Ok(found)
+        collect::<T>(at, limit, Step::Previous)
     }
 
     /// The database as it is now, for as long as this is held.
@@ -397,6 +374,39 @@ impl Batch<'_> {
 
 fn unreadable<T: Rests>(error: &rocksdb::Error) -> ReadError {
     ReadError(format!("`{}`: {error}", T::FAMILY))
+}
+
+/// The direction in which a range of keys is read.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Upwards.
+    Next,
+    /// Downwards.
+    Previous,
+}
+
+/// Up to `limit` records from where an iterator stands to its bound.
+fn collect<T: Rests>(
+    mut at: DBRawIteratorWithThreadMode<'_, Rocks>,
+    limit: usize,
+    step: Step,
+) -> Result<Records<T>, ReadError> {
+    let mut found = Vec::new();
+    while let Some((key, value)) = at.item() {
+        let record = records::decode(value).map_err(|damage| damaged::<T>(key, &damage))?;
+        let key = keys::decode(key).ok_or_else(|| damaged::<T>(key, &Damage::Key))?;
+        found.push((key, record));
+        if found.len() == limit {
+            return Ok(found);
+        }
+        match step {
+            Step::Next => at.next(),
+            Step::Previous => at.prev(),
+        }
+    }
+    // An iterator that ends says nothing of why.
+    at.status().map_err(|error| unreadable::<T>(&error))?;
+    Ok(found)
 }
 
 fn damaged<T: Rests>(key: &[u8], damage: &Damage) -> ReadError {
